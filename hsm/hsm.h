@@ -1,0 +1,111 @@
+/* Keys and signatures outside (or inside) the process. Knows nothing of DNS.
+ *
+ * A keystore is a device: a PKCS#11 token or a directory of key files. It has 'sessions' lanes, each
+ * a thread that owns one session and signs what the queue holds. Keys are ECDSA P-256 only. */
+#pragma once
+
+#include "nsd-core/base/status.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define HSM_KEY_ID_LEN	  16 /* CKA_ID of keys we make */
+#define HSM_PUBLIC_LEN	  64 /* X and Y (RFC 6605 4) */
+#define HSM_SIGNATURE_LEN 64 /* r and s, left-padded (RFC 6605 4) */
+#define HSM_DIGEST_LEN	  32 /* SHA-256 */
+
+enum keystore_type {
+	KEYSTORE_PKCS11,
+	KEYSTORE_FILE,
+};
+
+/* All strings borrowed for the life of the keystore. */
+struct keystore_options {
+	const char *name;
+	enum keystore_type type;
+	const char *module;    /* pkcs11: path of the module */
+	const char *token;     /* pkcs11: one of token, uri, or slot >= 0 */
+	const char *uri;       /* RFC 7512 */
+	int64_t slot;	       /* -1: not given */
+	const char *pin_file;  /* the PIN is its first line */
+	const char *init_args; /* pReserved of C_Initialize, or NULL */
+	const char *directory; /* file: where the PEM files are */
+	unsigned sessions;     /* lanes, at least 1 */
+	size_t queue_max;      /* jobs waiting per priority; 0: 4096 */
+};
+
+struct keystore;
+struct hsm_key;
+
+/* Does not touch the device: lanes open it and heal it by themselves. */
+enum status keystore_new(const struct keystore_options *opt, struct keystore **out, struct diags *d) MUST_USE;
+/* Ends the lanes; waiting jobs get ST_EAGAIN. Blocks until the lanes have ended. Takes NULL. */
+void keystore_free(struct keystore *ks);
+const char *keystore_name(const struct keystore *ks);
+/* May a caller sign on its own thread with hsm_sign_now()? (type file) */
+bool keystore_in_process(const struct keystore *ks);
+
+enum keystore_state {
+	KEYSTORE_CLOSED, /* never opened yet */
+	KEYSTORE_UP,
+	KEYSTORE_DOWN,	 /* backing off, will be tried again */
+	KEYSTORE_LOCKED, /* the PIN was refused: waits for the operator (another PIN file) */
+};
+
+struct keystore_health {
+	enum keystore_state state;
+	char detail[160]; /* the last error, for people; empty when up */
+	unsigned sessions;
+	uint64_t signatures, failures, verify_failures;
+	size_t waiting; /* jobs in the queues */
+};
+
+/* Any thread; a snapshot. */
+void keystore_health(struct keystore *ks, struct keystore_health *out);
+
+/* The calls below touch the device and block; not for loop threads. On a fault 'd' says what, and
+ * what to do about it.
+ *
+ * Opens the device (and logs in) now. ST_EAGAIN: not there; ST_EFATAL: PIN refused, wrong token. */
+enum status keystore_open(struct keystore *ks, struct diags *d) MUST_USE;
+/* The key with this id. 'expect', where not NULL, is its public point on record: another point is
+ * ST_ECRYPTO. Proven by signing and verifying once. ST_ENOENT: the token was read and has no such
+ * key: only then is it absent. One reference. */
+enum status keystore_find(struct keystore *ks, const uint8_t *id, size_t id_len,
+			  const uint8_t *expect, struct hsm_key **out, struct diags *d) MUST_USE;
+/* A new key pair under a random id; 'label' is for people. One reference. */
+enum status keystore_generate(struct keystore *ks, const char *label, struct hsm_key **out,
+			      struct diags *d) MUST_USE;
+/* Deletes the pair from the device (a key made again because of its tag, never one in use). */
+enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d) MUST_USE;
+
+struct hsm_key *hsm_key_ref(struct hsm_key *key);
+void hsm_key_unref(struct hsm_key *key); /* takes NULL */
+const uint8_t *hsm_key_public(const struct hsm_key *key); /* HSM_PUBLIC_LEN octets */
+const uint8_t *hsm_key_id(const struct hsm_key *key, size_t *len);
+struct keystore *hsm_key_store(const struct hsm_key *key);
+
+enum hsm_priority {
+	HSM_QUERY, /* somebody waits for the answer */
+	HSM_BATCH, /* never takes the last lane while there are two or more */
+};
+
+/* One signature to make. Owned by the caller until 'done' has been called. */
+struct hsm_job {
+	struct hsm_key *key; /* borrowed */
+	uint8_t digest[HSM_DIGEST_LEN];
+	int64_t deadline_ms; /* clock_mono_ms(); 0: none. Past it the job fails with ST_ETIMEDOUT */
+	/* On a lane's thread. result ST_OK: 'signature' is filled and, for keys outside the process,
+	 * has been verified with the public key. May submit other jobs; must not block long. */
+	void (*done)(struct hsm_job *job);
+	enum status result;
+	uint8_t signature[HSM_SIGNATURE_LEN];
+	struct hsm_job *next; /* the queue's */
+};
+
+/* ST_ELIMIT: the queue is full, 'done' is not called. Any thread. */
+enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job) MUST_USE;
+/* On this thread, for keys in the process; ST_ENOTSUP for others. */
+enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature) MUST_USE;
+/* Checks with OpenSSL. ST_ECRYPTO: it does not verify. */
+enum status hsm_verify(const uint8_t *public_point, const uint8_t *digest, const uint8_t *signature) MUST_USE;

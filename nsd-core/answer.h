@@ -1,0 +1,75 @@
+/* Bytes in, bytes out: the whole seam between sockets and DNS.
+ *
+ * No socket, no malloc, no lock and no log line in here; the unit tests, the fuzzer and the micro
+ * benchmark call answer_query() as the workers do. */
+#pragma once
+
+#include "nsd-core/zonedb.h"
+
+#define ANSWER_UDP_SIZE 1232
+
+enum answer_counter {
+	COUNT_QUERIES,
+	COUNT_NOERROR,
+	COUNT_NXDOMAIN,
+	COUNT_REFERRAL,
+	COUNT_REFUSED,
+	COUNT_FORMERR,
+	COUNT_NOTIMP,
+	COUNT_SERVFAIL,
+	COUNT_BADVERS,
+	COUNT_TRUNCATED,
+	COUNT_DROPPED,
+	COUNT_PARKED,
+	COUNT_MAX,
+};
+
+enum answer_want {
+	WANT_FILLED,	/* the slot is filled now: look again */
+	WANT_PENDING,	/* will be: park the question */
+	WANT_FAILED,	/* cannot be had now */
+};
+
+/* What a worker's answers are made with. One per thread. */
+struct answer_env {
+	const struct zonedb *db;
+	const char *nsid;     /* NULL: not sent */
+	const char *version;  /* CH TXT version.bind, NULL: refused */
+	const char *identity; /* CH TXT id.server */
+	uint16_t udp_size;
+	int64_t now_s; /* wall clock, set by the caller before a batch */
+	/* Asks for the signatures of rs (signer_want). NULL: nothing is ever pending. */
+	enum answer_want (*want)(void *ctx, struct version *v, const struct node *n, struct rrset *rs);
+	void *want_ctx;
+	uint64_t counters[COUNT_MAX];
+};
+
+enum answer_transport {
+	ANSWER_UDP,
+	ANSWER_TCP,
+};
+
+enum answer_mode {
+	ANSWER_FIRST, /* as it came */
+	ANSWER_AGAIN, /* was parked: not counted twice; parks again while signatures are missing */
+	ANSWER_LAST,  /* was parked and its time is over: never parks, SERVFAIL with an extended error */
+};
+
+enum answer_result {
+	ANSWER_DROP, /* nothing is sent */
+	ANSWER_SEND, /* *out_len octets are to be sent */
+	ANSWER_PARK, /* missing[] says for which RRsets; ask again when they settle */
+};
+
+#define ANSWER_MISSING_MAX 8
+
+struct answer_missing {
+	const struct rrset *rrsets[ANSWER_MISSING_MAX]; /* identities only */
+	size_t count;
+};
+
+/* Answers one message. room: at least 512; for UDP the client's EDNS size and env->udp_size bound the
+ * answer too; for TCP up to 65535. in may not overlap out. Takes its own read section. */
+enum answer_result answer_query(struct answer_env *env, enum answer_transport transport,
+				enum answer_mode mode, const uint8_t *in, size_t in_len, uint8_t *out,
+				size_t room, size_t *out_len, struct answer_missing *missing);

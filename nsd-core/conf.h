@@ -1,0 +1,89 @@
+/* The configuration: signet.yaml(5), read with libyaml by one schema table (conf_schema.c). */
+#pragma once
+
+#include "nsd-core/base/name.h"
+
+#include <sys/socket.h>
+
+struct conf_address {
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char text[64]; /* as written, with the port */
+};
+
+struct conf_server {
+	struct conf_address *listen;
+	size_t listen_count;
+	unsigned workers; /* resolved: never 0 */
+	char *state;
+	char *control;
+	char *user; /* NULL: stay */
+	char *nsid; /* NULL: not sent */
+	char *version; /* answer of CHAOS version.bind; NULL: refused */
+	char *identity; /* answer of CHAOS id.server; NULL: refused */
+	uint32_t tcp_idle_ms;
+	unsigned tcp_clients;		/* connections in all */
+	unsigned tcp_clients_per_address;
+	uint16_t udp_size; /* 1232 */
+};
+
+struct conf_keystore {
+	char *name;
+	bool file; /* else pkcs11 */
+	char *module;
+	char *token;
+	int64_t slot; /* -1: not given */
+	char *uri;
+	char *pin_file;
+	char *init_args;
+	unsigned sessions;
+	bool isolate;
+};
+
+struct conf_key {
+	bool present;
+	size_t keystore; /* index into conf->keystores */
+	uint32_t lifetime_s; /* 0: for ever */
+};
+
+struct conf_policy {
+	char *name;
+	bool eager;
+	struct conf_key ksk, zsk, csk; /* csk alone, or ksk and zsk */
+	uint32_t dnskey_ttl;
+	uint32_t refresh_s;
+	uint32_t validity_s;
+	uint32_t propagation_s;
+	bool publish_cds;
+};
+
+struct conf_zone {
+	uint8_t name[NAME_MAX_LEN]; /* lower case */
+	char *file;
+	int64_t policy; /* index into conf->policies; -1: none */
+	bool watch;
+	struct conf_address *parent;
+	size_t parent_count;
+};
+
+/* Paths are absolute or relative to the current directory, as resolved. */
+struct conf {
+	char *path;
+	struct conf_server server;
+	struct conf_keystore *keystores;
+	size_t keystore_count;
+	struct conf_policy *policies;
+	size_t policy_count;
+	struct conf_zone *zones; /* 'directory' entries expanded; sorted by name; no two alike */
+	size_t zone_count;
+};
+
+/* Reads and checks everything but the zones' content. All faults go to d with file, line and column.
+ * ST_OK: *out is set (warnings are possible). Heap; conf_free(). */
+enum status conf_read(const char *path, struct conf **out, struct diags *d) MUST_USE;
+/* From memory, for tests and the fuzzer; no file named in it is looked at where !check_files. */
+enum status conf_read_mem(const char *name, const char *text, size_t len, bool check_files,
+			  struct conf **out, struct diags *d) MUST_USE;
+void conf_free(struct conf *c); /* takes NULL */
+/* "ADDRESS@PORT", the port optional. ST_EPARSE. */
+enum status conf_address_parse(const char *text, uint16_t default_port, struct conf_address *out) MUST_USE;

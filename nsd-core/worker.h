@@ -1,0 +1,30 @@
+/* Workers: threads that own sockets, connections and parked questions. */
+#pragma once
+
+#include "nsd-core/answer.h"
+#include "nsd-core/conf.h"
+#include "signer/signer.h"
+
+struct workers;
+
+/* Opens every socket of 'conf' for every worker (so that ports below 1024 are bound before
+ * privileges are dropped): UDP with SO_REUSEPORT, TCP likewise. 'conf' borrowed. ST_EACCES, ST_EIO with a
+ * diag per address. */
+enum status workers_bind(const struct conf_server *conf, struct workers **out, struct diags *d) MUST_USE;
+/* Starts the threads. db and signer (may be NULL) are borrowed until workers_free(). */
+enum status workers_start(struct workers *w, const struct zonedb *db, struct signer *signer) MUST_USE;
+/* The engine's word that rs was signed or failed (struct signer_options); any thread; cheap where no
+ * question is parked. */
+void workers_settled(struct workers *w, const struct rrset *rs, enum status result);
+
+struct worker_stats {
+	uint64_t counters[COUNT_MAX]; /* sums over workers */
+	uint64_t udp_queries, udp_batches, tcp_queries, tcp_accepted, tcp_refused, send_dropped;
+	uint64_t parked_now, parked_full, parked_timeout;
+	uint64_t tcp_now;
+};
+
+void workers_stats(const struct workers *w, struct worker_stats *out); /* any thread */
+/* Ends cleanly: no new work, what was begun is answered (bounded: 3 s), threads joined. */
+void workers_stop(struct workers *w);
+void workers_free(struct workers *w); /* takes NULL; also unstarted ones */

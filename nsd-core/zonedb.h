@@ -1,0 +1,27 @@
+/* The zones served, found by name. */
+#pragma once
+
+#include "zones/version.h"
+
+struct zone {
+	uint8_t name[NAME_MAX_LEN]; /* lower case */
+	uint8_t name_len;
+	uint8_t labels;
+	uint64_t hash;
+	struct version *cur; /* rcu_load(); NULL: never loaded: SERVFAIL */
+	/* The parent's servers were all asked, and none ever showed a DS: what is not signed yet goes out
+	 * without signatures. Not askable counts as having one. */
+	_Atomic(bool) ds_never_seen;
+	void *manager; /* main thread's state of this zone (nsd-core/zonemgr) */
+};
+
+/* Immutable once made. */
+struct zonedb;
+
+/* zones are borrowed for the life of the database. */
+enum status zonedb_new(struct zone *const *zones, size_t count, struct zonedb **out) MUST_USE;
+void zonedb_free(struct zonedb *db);
+/* The zone with the longest name at or above ref's; above: strictly above (for DS questions).
+ * NULL: none is served. */
+struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bool above);
+struct zone *zonedb_exact(const struct zonedb *db, const uint8_t *name);

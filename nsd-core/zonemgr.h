@@ -1,0 +1,70 @@
+/* The lives of zones: loading, building, publishing, warming, refreshing, watching. Main thread, but
+ * for the builder threads it owns. */
+#pragma once
+
+#include "nsd-core/conf.h"
+#include "nsd-core/zonedb.h"
+#include "signer/signer.h"
+
+#include <uv.h>
+
+struct zonemgr;
+
+struct zonemgr_options {
+	const struct conf *conf; /* borrowed */
+	uv_loop_t *loop;
+	void (*settled)(void *ctx, const struct rrset *rs, enum status result); /* for the signer */
+	void *settled_ctx;
+};
+
+/* Opens the store under conf->server.state, makes keystores, signer, zones and the zone database.
+ * Loads nothing yet. */
+enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out, struct diags *d) MUST_USE;
+/* Loads every zone; 'done' is called once, on the loop, when each was tried. */
+void zonemgr_load_all(struct zonemgr *m, void (*done)(void *ctx), void *ctx);
+
+/* What happened to one zone's reload. Called on the loop. 'd' holds findings. */
+typedef void (*zonemgr_done)(void *ctx, enum status st, uint32_t serial, const struct diags *d);
+/* Reads the zone's file again and publishes what changed. ST_EREFUSED where more than half of the names
+ * would be lost and !force. ST_EAGAIN (in done) when its keystore is away. cb may be NULL. */
+void zonemgr_reload(struct zonemgr *m, struct zone *z, bool force, zonemgr_done cb, void *ctx);
+void zonemgr_reload_all(struct zonemgr *m); /* SIGHUP */
+
+const struct zonedb *zonemgr_db(const struct zonemgr *m);
+struct signer *zonemgr_signer(const struct zonemgr *m);
+struct zone *const *zonemgr_zones(const struct zonemgr *m, size_t *count);
+
+enum zone_signing {
+	SIGNING_NONE,	  /* served as it is */
+	SIGNING_WARMING,  /* signatures are being made in the background */
+	SIGNING_COMPLETE, /* every RRset that carries signatures has them */
+	SIGNING_WAITING,  /* the keystore is away */
+};
+
+/* A copy of what 'status' and 'zone show' say of a zone. Main thread. */
+struct zone_status {
+	bool loaded;
+	uint32_t serial;
+	size_t names, records;
+	enum zone_signing signing;
+	struct sign_stats sign;
+	int64_t loaded_at;
+	int64_t ds_safe_from; /* INT64_MAX: not known yet */
+	int64_t next_event;   /* INT64_MAX: none */
+	char next_event_text[64];
+	char last_error[256]; /* of the last load or build; empty: fine */
+	enum denial denial;
+};
+
+void zonemgr_status(struct zonemgr *m, struct zone *z, struct zone_status *out);
+const struct conf_zone *zonemgr_conf(const struct zonemgr *m, const struct zone *z);
+struct keystore *zonemgr_keystore(const struct zonemgr *m, size_t index); /* as in conf->keystores */
+struct store *zonemgr_store(const struct zonemgr *m);
+
+/* signetd --check: reads every zone and opens every keystore, serves and changes nothing. All faults go
+ * to d. */
+enum status zonemgr_check(const struct conf *conf, struct diags *d) MUST_USE;
+
+/* Stops builders and keystores; when done everything published stays readable until zonemgr_free(). */
+void zonemgr_stop(struct zonemgr *m);
+void zonemgr_free(struct zonemgr *m); /* takes NULL; after the workers have ended */

@@ -1,0 +1,105 @@
+/* DNSSEC keys of a zone: what is on record, and the key set a version is made for. */
+#pragma once
+
+#include "hsm/hsm.h"
+#include "nsd-core/base/store.h"
+#include "zones/rrset.h"
+
+#define ALG_ECDSAP256SHA256 13
+#define DNSKEY_LEN	    (4 + HSM_PUBLIC_LEN) /* RDATA of algorithm 13 */
+#define KEYSET_MAX	    8
+
+enum key_role {
+	KEY_KSK,
+	KEY_ZSK,
+	KEY_CSK,
+};
+
+enum key_state {
+	KEY_MADE,      /* in the keystore, not in the zone */
+	KEY_PUBLISHED, /* in the DNSKEY set, does not sign */
+	KEY_ACTIVE,    /* signs */
+	KEY_RETIRED,   /* in the DNSKEY set, signs no more */
+	KEY_REMOVED,
+};
+
+/* Seconds since 1970; 0: not yet. Kept for ever (RFC 7583: every event's time). */
+struct key_times {
+	int64_t made, published, active, retired, removed;
+};
+
+struct key {
+	enum key_role role;
+	enum key_state state;
+	struct key_times times;
+	char keystore[64];
+	uint8_t id[64]; /* CKA_ID */
+	uint8_t id_len;
+	uint16_t flags; /* 257 or 256 */
+	uint16_t tag;	/* RFC 4034 appendix B */
+	uint8_t public_point[HSM_PUBLIC_LEN];
+	struct hsm_key *handle; /* NULL: the keystore is away; the key is on record all the same */
+};
+
+/* What a policy says of signing; durations in seconds. */
+struct sign_params {
+	char policy[64];
+	uint8_t algorithm;
+	bool eager;
+	bool publish_cds;
+	uint32_t dnskey_ttl;
+	uint32_t refresh;     /* signed again when less is left */
+	uint32_t validity;    /* from now to the expiration of a fresh signature */
+	uint32_t propagation;
+};
+
+/* Immutable, shared by versions. */
+struct keyset {
+	_Atomic(uint32_t) refs;
+	struct sign_params params;
+	size_t count;
+	struct key keys[KEYSET_MAX]; /* those in the DNSKEY set */
+};
+
+struct keyset *keyset_ref(struct keyset *ks);
+void keyset_unref(void *ks); /* takes NULL; void for struct version */
+
+/* The key of a policy: which keystore, and how it is made. */
+struct key_wanted {
+	enum key_role role;
+	struct keystore *store;
+};
+
+/* The zone's keys from the record in 'db'; where the record has no active key of a wanted role one
+ * is made in its keystore, put on record (durable), then used. A key whose tag equals another's of the
+ * zone is made again. A keystore that is away or a record that cannot be read never makes a key:
+ * ST_EAGAIN or ST_EIO; keys on record then stand with handle NULL where allow_absent (the zone can be
+ * served with what signatures there are). Blocks; builder threads only. now: seconds since 1970. */
+enum status keyset_load(struct store *db, const uint8_t *apex, const struct sign_params *params,
+			const struct key_wanted *wanted, size_t count, int64_t now,
+			struct keyset **out, struct diags *d) MUST_USE;
+/* The record as it is, without any keystore: for 'key list' and 'ds' while the server is down. handles
+ * are NULL. */
+enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **out) MUST_USE;
+
+uint16_t dnskey_tag(const uint8_t *rdata, size_t len);
+/* DNSKEY RDATA of a key; returns DNSKEY_LEN. */
+size_t dnskey_rdata(const struct key *key, uint8_t out[DNSKEY_LEN]);
+/* DS RDATA with SHA-256 (RFC 4509): tag, algorithm, 2, digest over the owner's canonical name and the
+ * DNSKEY. 36 octets. */
+enum status ds_rdata(const uint8_t *owner, const struct key *key, uint8_t out[36]) MUST_USE;
+
+/* What is kept for a zone beside its keys, in the same store. */
+struct zone_record {
+	uint32_t serial;	/* the last one published */
+	bool has_serial;
+	int64_t signed_since;	/* when the zone was first complete with its present KSK; 0: not yet */
+	uint32_t max_ttl;	/* the largest TTL in the zone then, negative answers included */
+	bool ds_ever_seen;
+};
+
+/* ST_ENOENT: nothing on record (*out zeroed). */
+enum status zone_record_get(struct store *db, const uint8_t *apex, struct zone_record *out) MUST_USE;
+enum status zone_record_put(struct store *db, const uint8_t *apex, const struct zone_record *rec) MUST_USE;
+/* From when a DS is safe: signed_since + max_ttl + propagation; INT64_MAX: not known yet. */
+int64_t ds_safe_from(const struct zone_record *rec, uint32_t propagation);

@@ -1,0 +1,62 @@
+/* A draft: the next version of a zone while it is being made, by one thread. Starts as a copy of a
+ * base version in O(1); every change copies the pages it touches, once. */
+#pragma once
+
+#include "zones/content.h"
+#include "zones/version.h"
+
+struct draft;
+
+/* base may be NULL (an empty zone); a reference on it is taken. */
+enum status draft_new(const uint8_t *apex, struct version *base, struct draft **out) MUST_USE;
+void draft_free(struct draft *d); /* takes NULL: everything the draft made is freed */
+
+/* Adds or replaces the RRset of rs->type at name; rs moves in, also on error. Where the present RRset
+ * is equal (rrset_equal) it stays, with its slot, and rs is freed. */
+enum status draft_put(struct draft *d, const uint8_t *name, struct rrset *rs) MUST_USE;
+/* ST_ENOENT where there is none. */
+enum status draft_remove(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
+const struct node *draft_find(const struct draft *d, const uint8_t *name);
+
+/* Replaces the RRset by a copy of itself with an empty slot, so that it is signed anew. ST_ENOENT. */
+enum status draft_renew(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
+
+/* Makes the draft's RRsets those of the content (sorted, checked): puts what differs, removes what is
+ * gone; leaves RRSET_GENERATED ones alone, and, where content has RRSIGs, fills slots with them
+ * (a changed signature makes its RRset a new one with the same data). NSEC3 RRsets go to the chain
+ * and NSEC ones make the chain where !signing. */
+enum status draft_apply(struct draft *d, const struct content *c, bool signing) MUST_USE;
+
+/* Names whose node is not the base's, sorted canonically, each once; valid until the next change. */
+enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count) MUST_USE;
+
+/* Settles flags (cuts, occlusion, chain membership) of all that is touched and of what lies below
+ * changed cuts. Call before reading flags or making the chain; cheap when nothing changed. */
+enum status draft_settle(struct draft *d) MUST_USE;
+/* The chain's neighbours in the draft, after draft_settle(): the NODE_CHAIN node strictly before
+ * (after) 'name', wrapping round; NULL only where the chain is empty. */
+const struct node *draft_chain_before(const struct draft *d, const uint8_t *name);
+const struct node *draft_chain_after(const struct draft *d, const uint8_t *name);
+
+/* Has anything changed against the base? */
+bool draft_changed(const struct draft *d);
+/* Nodes with data in base and in the draft, for "loses more than half of the names". */
+void draft_counts(const struct draft *d, size_t *base_names, size_t *names);
+/* The base's RRset that 'name' and 'type' had; NULL if none. For "replaces a signed one". */
+struct rrset *draft_base_rrset(const struct draft *d, const uint8_t *name, uint16_t type);
+
+struct freeze {
+	enum denial denial; /* DENIAL_NSEC where signing; else found from the content */
+	bool is_signed;
+	void *keys; /* moves in */
+	void (*keys_unref)(void *keys);
+};
+
+/* The version, with one reference. d is then empty and only to be freed. On error d is unchanged.
+ * Between here and publishing nothing can fail. ST_EPARSE: no SOA. */
+enum status draft_freeze(struct draft *d, const struct freeze *f, struct version **out) MUST_USE;
+
+/* RRsets of the frozen version that the draft put new (their slots may be empty), for signing before
+ * publication: walks them. Call before freeze; n's flags are settled. */
+enum status draft_each_new(struct draft *d,
+			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs), void *ctx) MUST_USE;

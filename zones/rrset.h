@@ -1,0 +1,66 @@
+/* RRsets as zones hold them, and the slot each has for its signatures. */
+#pragma once
+
+#include "nsd-core/base/name.h"
+#include "nsd-core/base/rrtype.h"
+
+#include <stdatomic.h>
+
+/* The RRSIGs of one RRset: immutable once it stands in a slot. 'data' is 'count' times be16 length
+ * and RRSIG RDATA (RFC 4034 3.1). */
+struct sigset {
+	uint32_t inception;  /* the latest of them */
+	uint32_t expiration; /* the earliest of them */
+	uint16_t count;
+	uint32_t size; /* octets in data */
+	uint8_t data[];
+};
+
+enum rrset_sig_state {
+	SIG_EMPTY,   /* nobody signs it now */
+	SIG_SIGNING, /* claimed: exactly one signs it */
+	SIG_FILLED,  /* 'sigs' is set and never changes again */
+};
+
+/* Immutable but for its slot: 'sigs' goes from NULL to filled once (store release, load acquire)
+ * and then never changes. 'data' is 'count' times be16 length and RDATA, uncompressed, in
+ * canonical order (RFC 4034 6.3) without duplicates, names in the case of the file. */
+struct rrset {
+	uint16_t type;
+	uint16_t count;
+	uint32_t ttl;
+	uint32_t size; /* octets in data */
+	uint8_t flags; /* RRSET_* */
+	_Atomic(uint8_t) sig_state; /* enum rrset_sig_state */
+	_Atomic(uint8_t) sig_wanted; /* a parked question waits for it */
+	_Atomic(struct sigset *) sigs;
+	uint8_t data[];
+};
+
+#define RRSET_GENERATED 0x01 /* made by signet, not in the file: DNSKEY, CDS, NSEC */
+
+/* An RRset from 'count' RDATAs in any order: sorted, duplicates dropped. Heap; rrset_free(). */
+enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, size_t count,
+		      struct rrset **out) MUST_USE;
+void rrset_free(struct rrset *rs); /* its slot's signatures too; takes NULL */
+/* Same type, TTL and data octet for octet. */
+bool rrset_equal(const struct rrset *a, const struct rrset *b);
+
+/* From RRSIG RDATAs (in any order). Heap. ST_EPARSE where one is malformed. */
+enum status sigset_new(const struct bytes *rrsigs, size_t count, struct sigset **out) MUST_USE;
+
+static inline struct sigset *rrset_sigs(const struct rrset *rs)
+{
+	return atomic_load_explicit(&((struct rrset *)(uintptr_t)rs)->sigs, memory_order_acquire);
+}
+
+/* Walks data: for (p = rs->data; p < rs->data + rs->size; p = rdata_next(p)). */
+static inline struct bytes rdata_at(const uint8_t *p)
+{
+	return (struct bytes){p + 2, be16_get(p)};
+}
+
+static inline const uint8_t *rdata_next(const uint8_t *p)
+{
+	return p + 2 + be16_get(p);
+}

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <urcu/call-rcu.h>
+#include <urcu/urcu-memb.h>
 
 /* Embedded in what is reclaimed; 'free' finds the object with container_of(). */
 struct rcu_node {

@@ -1,7 +1,7 @@
 /* Keys and signatures outside (or inside) the process. Knows nothing of DNS.
  *
- * A keystore is a device: a PKCS#11 token or a directory of key files. It has 'sessions' lanes, each
- * a thread that owns one session and signs what the queue holds. Keys are ECDSA P-256 only. */
+ * A keystore is a device: a PKCS#11 token or a directory of key files. It has 'sessions' lanes,
+ * each a thread that owns one session and signs what the queue holds. Keys are ECDSA P-256 only. */
 #pragma once
 
 #include "nsd-core/base/status.h"
@@ -38,7 +38,8 @@ struct keystore;
 struct hsm_key;
 
 /* Does not touch the device: lanes open it and heal it by themselves. */
-enum status keystore_new(const struct keystore_options *opt, struct keystore **out, struct diags *d) MUST_USE;
+enum status keystore_new(const struct keystore_options *opt, struct keystore **out,
+			 struct diags *d) MUST_USE;
 /* Ends the lanes; waiting jobs get ST_EAGAIN. Blocks until the lanes have ended. Takes NULL. */
 void keystore_free(struct keystore *ks);
 const char *keystore_name(const struct keystore *ks);
@@ -80,7 +81,7 @@ enum status keystore_generate(struct keystore *ks, const char *label, struct hsm
 enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d) MUST_USE;
 
 struct hsm_key *hsm_key_ref(struct hsm_key *key);
-void hsm_key_unref(struct hsm_key *key); /* takes NULL */
+void hsm_key_unref(struct hsm_key *key);		  /* takes NULL */
 const uint8_t *hsm_key_public(const struct hsm_key *key); /* HSM_PUBLIC_LEN octets */
 const uint8_t *hsm_key_id(const struct hsm_key *key, size_t *len);
 struct keystore *hsm_key_store(const struct hsm_key *key);
@@ -95,8 +96,9 @@ struct hsm_job {
 	struct hsm_key *key; /* borrowed */
 	uint8_t digest[HSM_DIGEST_LEN];
 	int64_t deadline_ms; /* clock_mono_ms(); 0: none. Past it the job fails with ST_ETIMEDOUT */
-	/* On a lane's thread. result ST_OK: 'signature' is filled and, for keys outside the process,
-	 * has been verified with the public key. May submit other jobs; must not block long. */
+	/* On a lane's thread. result ST_OK: 'signature' is filled and, for keys outside the
+	 * process, has been verified with the public key. May submit other jobs; must not block
+	 * long. */
 	void (*done)(struct hsm_job *job);
 	enum status result;
 	uint8_t signature[HSM_SIGNATURE_LEN];
@@ -104,8 +106,10 @@ struct hsm_job {
 };
 
 /* ST_ELIMIT: the queue is full, 'done' is not called. Any thread. */
-enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job) MUST_USE;
+enum status keystore_submit(struct keystore *ks, enum hsm_priority priority,
+			    struct hsm_job *job) MUST_USE;
 /* On this thread, for keys in the process; ST_ENOTSUP for others. */
 enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature) MUST_USE;
 /* Checks with OpenSSL. ST_ECRYPTO: it does not verify. */
-enum status hsm_verify(const uint8_t *public_point, const uint8_t *digest, const uint8_t *signature) MUST_USE;
+enum status hsm_verify(const uint8_t *public_point, const uint8_t *digest,
+		       const uint8_t *signature) MUST_USE;

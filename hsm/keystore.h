@@ -1,0 +1,66 @@
+/* The inside of a keystore, shared by keystore.c (life, keys, healing) and lanes.c (queue,
+ * signatures). */
+#pragma once
+
+#include "hsm/backend.h"
+
+#include <pthread.h>
+
+struct lane {
+	struct keystore *ks;
+	struct session *session;
+	pthread_t thread;
+	bool started;
+	uint64_t parked; /* the epoch in which the device gave this lane no session; 0: none */
+};
+
+struct job_queue {
+	struct hsm_job *head;
+	struct hsm_job **tail;
+	size_t count;
+};
+
+/* 'lock' guards what is not said otherwise; it is never held over a call into the backend. */
+struct keystore {
+	struct keystore_options opt;
+	const struct backend *be;
+	struct device *dev;
+	size_t queue_max;
+
+	pthread_mutex_t lock;
+	pthread_cond_t work;	/* for lanes: a job, a change of state, the end */
+	pthread_cond_t keep;	/* for the keeper: a fault, a wish, the end */
+	pthread_cond_t settled; /* for keystore_open(): the keeper tried */
+	bool stopping;
+
+	struct job_queue queue[HSM_BATCH + 1];
+	struct lane *lanes;
+	unsigned able;	     /* lanes that are not parked */
+	unsigned batch_busy; /* lanes at a HSM_BATCH job */
+
+	/* The keeper is the one thread that opens the device, so that lanes are free to fail jobs
+	 * promptly meanwhile. */
+	pthread_t keeper;
+	bool keeper_started;
+	enum keystore_state state;
+	enum status open_status; /* of the last attempt */
+	uint64_t epoch;		 /* successful openings */
+	uint64_t asked, served;	 /* keystore_open(): tickets */
+	int64_t wake_ms;	 /* when the keeper looks again; clock_mono_ms() */
+	int64_t backoff_ms;	 /* 0: a signature was made since the last fault */
+	char detail[160];
+
+	_Atomic(uint64_t) signatures, failures, verify_failures;
+};
+
+/* keystore.c. A backend call begun in 'epoch' failed; takes the lock. */
+void keystore_fault(struct keystore *ks, uint64_t epoch, const struct fault *f);
+
+/* lanes.c */
+enum status lanes_start(struct keystore *ks) MUST_USE;
+/* After ks->stopping was set. Fails what waits with ST_EAGAIN. */
+void lanes_stop(struct keystore *ks);
+/* The key signs and the signature verifies; blocks for a lane. */
+enum status lanes_prove(struct keystore *ks, struct hsm_key *key) MUST_USE;
+/* A thread that takes no signals. */
+enum status thread_start(pthread_t *thread, void *(*main)(void *), void *arg) MUST_USE;

@@ -1,0 +1,288 @@
+#include "hsm/keystore.h"
+
+#include "nsd-core/base/clock.h"
+#include "nsd-core/base/digest.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum status thread_start(pthread_t *thread, void *(*main)(void *), void *arg)
+{
+	sigset_t all;
+	sigset_t before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int err = pthread_create(thread, NULL, main, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err == 0 ? ST_OK : status_from_errno(err);
+}
+
+static void queue_push(struct job_queue *q, struct hsm_job *job)
+{
+	job->next = NULL;
+	*q->tail = job;
+	q->tail = &job->next;
+	q->count++;
+}
+
+static void queue_push_front(struct job_queue *q, struct hsm_job *job)
+{
+	job->next = q->head;
+	if (q->head == NULL) {
+		q->tail = &job->next;
+	}
+	q->head = job;
+	q->count++;
+}
+
+static struct hsm_job *queue_pop(struct job_queue *q)
+{
+	struct hsm_job *job = q->head;
+	if (job != NULL) {
+		q->head = job->next;
+		if (q->head == NULL) {
+			q->tail = &q->head;
+		}
+		q->count--;
+	}
+	return job;
+}
+
+/* The next job for this lane, or NULL. Where jobs cannot be signed anyway every lane helps to fail
+ * them; else a parked lane takes none, and HSM_BATCH leaves one lane free. */
+static struct hsm_job *lane_take(struct lane *lane, enum hsm_priority *priority)
+{
+	struct keystore *ks = lane->ks;
+	bool signs = ks->state == KEYSTORE_UP && !ks->stopping;
+	if (signs && lane->parked == ks->epoch) {
+		return NULL;
+	}
+	struct hsm_job *job = queue_pop(&ks->queue[HSM_QUERY]);
+	if (job != NULL) {
+		*priority = HSM_QUERY;
+		return job;
+	}
+	if (signs && ks->able >= 2 && ks->batch_busy >= ks->able - 1) {
+		return NULL;
+	}
+	*priority = HSM_BATCH;
+	return queue_pop(&ks->queue[HSM_BATCH]);
+}
+
+/* A lane signs twice at most: where the first signature is of no known form or does not verify.
+ * Some modules give one in 128 short, and which octet is missing cannot be known. */
+static enum status lane_sign(struct lane *lane, struct hsm_job *job, struct fault *f)
+{
+	struct keystore *ks = lane->ks;
+	struct hsm_key *key = job->key;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		struct raw_signature raw;
+		uint8_t sig[HSM_SIGNATURE_LEN];
+		enum status st = ks->be->sign(lane->session, key, job->digest, &raw, f);
+		if (st != ST_OK) {
+			return st;
+		}
+		if (raw.len == HSM_SIGNATURE_LEN) {
+			memcpy(sig, raw.data, sizeof(sig));
+		} else {
+			st = ecdsa_der_decode(raw.data, raw.len, sig);
+		}
+		if (st == ST_OK && !ks->be->in_process) {
+			st = pool_verify(&key->verifiers, key->pkey, job->digest, sig);
+		}
+		if (st == ST_OK) {
+			memcpy(job->signature, sig, sizeof(sig));
+			return ST_OK;
+		}
+		if (st == ST_ENOMEM) {
+			return st;
+		}
+		atomic_fetch_add_explicit(&ks->verify_failures, 1, memory_order_relaxed);
+		if (ks->be->distrust != NULL) {
+			ks->be->distrust(key);
+		}
+	}
+	return ST_ECRYPTO;
+}
+
+/* Called and returns with the lock held. ST_EBUSY: the job is back in its queue. */
+static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_priority priority)
+{
+	struct keystore *ks = lane->ks;
+	struct fault f = {.kind = FAULT_REQUEST};
+	uint64_t epoch = ks->epoch;
+	bool signs = ks->state == KEYSTORE_UP && !ks->stopping;
+	if (job->deadline_ms != 0 && clock_mono_ms() >= job->deadline_ms) {
+		return ST_ETIMEDOUT;
+	}
+	if (!signs) {
+		return ST_EAGAIN;
+	}
+
+	ks->batch_busy += priority == HSM_BATCH;
+	pthread_mutex_unlock(&ks->lock);
+	enum status st = lane_sign(lane, job, &f);
+	if (st != ST_OK && st != ST_ELIMIT && f.kind != FAULT_REQUEST) {
+		keystore_fault(ks, epoch, &f);
+	}
+	pthread_mutex_lock(&ks->lock);
+	ks->batch_busy -= priority == HSM_BATCH;
+
+	if (st == ST_OK) {
+		ks->backoff_ms = 0;
+	}
+	if (st != ST_ELIMIT) {
+		return st;
+	}
+	/* The device has fewer sessions than are configured: go on with those there are. */
+	if (ks->able > 1 && ks->epoch == epoch) {
+		lane->parked = epoch;
+		ks->able--;
+		queue_push_front(&ks->queue[priority], job);
+		pthread_cond_broadcast(&ks->work);
+		return ST_EBUSY;
+	}
+	f.kind = FAULT_DEVICE;
+	pthread_mutex_unlock(&ks->lock);
+	keystore_fault(ks, epoch, &f);
+	pthread_mutex_lock(&ks->lock);
+	return ST_EAGAIN;
+}
+
+static void *lane_main(void *arg)
+{
+	struct lane *lane = arg;
+	struct keystore *ks = lane->ks;
+	pthread_mutex_lock(&ks->lock);
+	for (;;) {
+		enum hsm_priority priority;
+		struct hsm_job *job = lane_take(lane, &priority);
+		if (job == NULL) {
+			if (ks->stopping) {
+				break;
+			}
+			pthread_cond_wait(&ks->work, &ks->lock);
+			continue;
+		}
+		enum status st = lane_run(lane, job, priority);
+		if (st == ST_EBUSY) {
+			continue;
+		}
+		pthread_mutex_unlock(&ks->lock);
+		atomic_fetch_add_explicit(st == ST_OK ? &ks->signatures : &ks->failures, 1,
+					  memory_order_relaxed);
+		job->result = st;
+		job->done(job);
+		pthread_mutex_lock(&ks->lock);
+	}
+	pthread_mutex_unlock(&ks->lock);
+	return NULL;
+}
+
+enum status lanes_start(struct keystore *ks)
+{
+	for (size_t i = 0; i <= HSM_BATCH; i++) {
+		ks->queue[i].tail = &ks->queue[i].head;
+	}
+	ks->able = ks->opt.sessions;
+	ks->lanes = calloc(ks->opt.sessions, sizeof(*ks->lanes));
+	if (ks->lanes == NULL) {
+		return ST_ENOMEM;
+	}
+	for (unsigned i = 0; i < ks->opt.sessions; i++) {
+		struct lane *lane = &ks->lanes[i];
+		lane->ks = ks;
+		enum status st = ks->be->session_new(ks->dev, &lane->session);
+		if (st == ST_OK) {
+			st = thread_start(&lane->thread, lane_main, lane);
+		}
+		if (st != ST_OK) {
+			return st;
+		}
+		lane->started = true;
+	}
+	return ST_OK;
+}
+
+void lanes_stop(struct keystore *ks)
+{
+	for (unsigned i = 0; ks->lanes != NULL && i < ks->opt.sessions; i++) {
+		if (ks->lanes[i].started) {
+			pthread_join(ks->lanes[i].thread, NULL);
+		}
+	}
+	for (unsigned i = 0; ks->lanes != NULL && i < ks->opt.sessions; i++) {
+		ks->be->session_free(ks->lanes[i].session);
+	}
+	free(ks->lanes);
+	ks->lanes = NULL;
+}
+
+enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job)
+{
+	enum status st = ST_OK;
+	pthread_mutex_lock(&ks->lock);
+	if (ks->stopping) {
+		st = ST_EAGAIN;
+	} else if (ks->queue[priority].count >= ks->queue_max) {
+		st = ST_ELIMIT;
+	} else {
+		queue_push(&ks->queue[priority], job);
+		/* A parked lane may be the one that wakes up. */
+		if (ks->able < ks->opt.sessions) {
+			pthread_cond_broadcast(&ks->work);
+		} else {
+			pthread_cond_signal(&ks->work);
+		}
+	}
+	pthread_mutex_unlock(&ks->lock);
+	return st;
+}
+
+struct proof {
+	struct hsm_job job;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void proof_done(struct hsm_job *job)
+{
+	struct proof *p = (struct proof *)job; /* its first member */
+	pthread_mutex_lock(&p->lock);
+	p->done = true;
+	pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+}
+
+enum status lanes_prove(struct keystore *ks, struct hsm_key *key)
+{
+	struct proof p = {
+		.job = {.key = key, .done = proof_done},
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER,
+	};
+	enum status st = random_bytes(p.job.digest, sizeof(p.job.digest));
+	if (st != ST_OK) {
+		return st;
+	}
+	st = keystore_submit(ks, HSM_QUERY, &p.job);
+	if (st != ST_OK) {
+		return st == ST_ELIMIT ? ST_EAGAIN : st;
+	}
+	pthread_mutex_lock(&p.lock);
+	while (!p.done) {
+		pthread_cond_wait(&p.cond, &p.lock);
+	}
+	pthread_mutex_unlock(&p.lock);
+	st = p.job.result;
+	pthread_cond_destroy(&p.cond);
+	pthread_mutex_destroy(&p.lock);
+	if (st == ST_OK) {
+		/* What the backend does not verify by itself is verified here. */
+		st = pool_verify(&key->verifiers, key->pkey, p.job.digest, p.job.signature);
+	}
+	return st;
+}

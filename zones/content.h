@@ -18,6 +18,7 @@ struct record {
 	uint32_t ttl;
 	uint16_t rdata_len;
 	uint16_t type;
+	uint32_t seq; /* how many were added before it: the order of the file */
 	struct place place;
 };
 
@@ -50,14 +51,15 @@ enum status content_file(struct content *c, const char *name, uint16_t *out) MUS
 enum status content_sort(struct content *c) MUST_USE;
 
 struct check_options {
-	bool signing; /* a policy signs this zone: DNSSEC records of the file are dropped (one warning) or
-			 refused (DNSKEY, CDS, CDNSKEY) */
+	bool signing; /* a policy signs this zone: DNSSEC records of the file are dropped (one
+			 warning) or refused (DNSKEY, CDS, CDNSKEY) */
 };
 
 /* Semantic checks of a sorted content; see docs/zones.md for the table of what is an error and what
  * a warning. Repairs what peers repair: TTLs differing in an RRset become the first's (a warning),
  * records out of zone are errors. ST_EPARSE where an error was found. */
-enum status content_check(struct content *c, const struct check_options *opt, struct diags *d) MUST_USE;
+enum status content_check(struct content *c, const struct check_options *opt,
+			  struct diags *d) MUST_USE;
 
 /* zones/master.c: reads master file 'path' (RFC 1035 5, 2308 4, 3597; $ORIGIN, $TTL, $INCLUDE,
  * $GENERATE) into c, which is content_init()ed. default_ttl: where neither $TTL nor a record said
@@ -73,4 +75,5 @@ enum status master_read(const char *path, const struct master_options *opt, stru
 /* The same from memory, 'name' standing for the file in findings. $INCLUDE is refused where
  * opt->include_depth is UINT_MAX (fuzzing). */
 enum status master_read_mem(const char *name, const char *text, size_t len,
-			    const struct master_options *opt, struct content *c, struct diags *d) MUST_USE;
+			    const struct master_options *opt, struct content *c,
+			    struct diags *d) MUST_USE;

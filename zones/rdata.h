@@ -38,11 +38,12 @@ struct token {
 enum status rdata_from_tokens(uint16_t type, const struct token *tokens, size_t count,
 			      const uint8_t *origin, uint8_t *out, size_t *out_len, size_t *bad,
 			      const char **why) MUST_USE;
-/* Master-file text of RDATA, NUL-terminated; names absolute. ST_ESPACE where 'room' is too small. */
+/* Master-file text of RDATA, NUL-terminated; names absolute. ST_ESPACE where 'room' is too small.
+ */
 enum status rdata_to_text(uint16_t type, struct bytes rdata, char *buf, size_t room) MUST_USE;
 
-/* Type bitmaps of NSEC and NSEC3 (RFC 4034 4.1.2). 'types' sorted, without duplicates. 'out' needs at most
- * 34 octets for each window in use. Returns octets. */
+/* Type bitmaps of NSEC and NSEC3 (RFC 4034 4.1.2). 'types' sorted, without duplicates. 'out' needs
+ * at most 34 octets for each window in use. Returns octets. */
 size_t bitmap_encode(const uint16_t *types, size_t count, uint8_t *out);
 bool bitmap_has(struct bytes bitmap, uint16_t type);
 
@@ -55,7 +56,7 @@ struct rrsig {
 	uint32_t expiration;
 	uint32_t inception;
 	uint16_t key_tag;
-	const uint8_t *signer; /* borrowed */
+	const uint8_t *signer;	/* borrowed */
 	struct bytes signature; /* borrowed */
 };
 

@@ -1,0 +1,71 @@
+/* The master-file reader's inside: shared by its parts only. */
+#pragma once
+
+#include "zones/content.h"
+#include "zones/scan.h"
+
+#include <sys/types.h>
+
+/* A file being read, or a memory region. */
+struct source {
+	const struct source *parent; /* the file that includes it */
+	const char *name;
+	uint16_t file;
+	bool has_id; /* device and inode are known */
+	dev_t device;
+	ino_t inode;
+	unsigned depth;
+	/* Entries come from text made by $GENERATE: findings get that directive's place. */
+	bool generated;
+	struct place place;
+	/* The last owner's text, to save the work where the next record says the same. Borrowed
+	 * from the source's text; length 0: none. */
+	const char *owner_text;
+	size_t owner_len;
+};
+
+struct reader {
+	struct content *c;
+	struct diags *d;
+	unsigned include_depth;
+	size_t generate_max;
+	bool failed;
+
+	uint8_t origin[NAME_MAX_LEN];
+	uint8_t owner[NAME_MAX_LEN];
+	bool has_owner;
+	bool has_default_ttl; /* $TTL, or the SOA's MINIMUM in its stead */
+	bool has_last_ttl;
+	bool ttl_warned;
+	uint32_t default_ttl;
+	uint32_t last_ttl;
+
+	uint8_t rdata[RDATA_MAX];
+};
+
+/* Adds an error and marks the reading as failed. at: a token's place; line 0: the source itself. */
+void reader_fault(struct reader *r, const struct source *src, uint32_t line, uint32_t column,
+		  const char *fmt, ...) PRINTF(5, 6);
+/* "WHY, found 'TOKEN'"; index s->count: "WHY, found the end of the record". */
+void reader_expected(struct reader *r, const struct source *src, const struct scan *s, size_t index,
+		     const char *why);
+/* Reads the record that s holds. Faults are reported and are not an error; ST_ENOMEM, ST_ELIMIT. */
+enum status reader_record(struct reader *r, struct source *src, const struct scan *s) MUST_USE;
+
+/* generate.c: $GENERATE RANGE OWNER [TTL] [CLASS] TYPE RDATA, which s holds. */
+enum status reader_generate(struct reader *r, struct source *src, const struct scan *s) MUST_USE;
+/* The text with "$" and "${offset[,width[,base]]}" replaced by value; *len octets in 'out'.
+ * ST_ESPACE; ST_EPARSE with *why. */
+enum status generate_expand(const char *text, size_t text_len, int64_t value, char *out,
+			    size_t room, size_t *len, const char **why) MUST_USE;
+
+/* master_file.c: a whole file on the heap. ST_ENOENT, ST_EACCES, ST_EIO, ST_ELIMIT, ST_ENOMEM
+ * with a phrase in *why. */
+struct file_text {
+	char *text;
+	size_t len;
+	dev_t device;
+	ino_t inode;
+};
+
+enum status file_text_read(const char *path, struct file_text *out, const char **why) MUST_USE;

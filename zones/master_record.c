@@ -1,0 +1,181 @@
+/* One record of a master file: [owner] [TTL] [class] type RDATA (RFC 1035 5.1). */
+#include "zones/master.h"
+#include "zones/rdata_types.h"
+
+#include "nsd-core/base/text.h"
+
+/* What stands between owner and RDATA. */
+struct head {
+	size_t next; /* the first token of the RDATA */
+	uint16_t type;
+	bool has_ttl;
+	uint32_t ttl;
+};
+
+static enum status set_owner(struct reader *r, struct source *src, const struct scan *s)
+{
+	const struct token *t = &s->tokens[0];
+	uint8_t name[NAME_MAX_LEN];
+	size_t len;
+	const char *why = NULL;
+	if (t->len == src->owner_len && !t->quoted &&
+	    memcmp(t->text, src->owner_text, t->len) == 0) {
+		return ST_OK;
+	}
+	/* Should this one be bad: the records below that inherit it are read for their own faults,
+	 * and where they land does not matter any more. */
+	r->has_owner = true;
+	src->owner_len = 0;
+	if (t->quoted) {
+		reader_expected(r, src, s, 0, "expected an owner name");
+		return ST_EPARSE;
+	}
+	if (name_from_text(t->text, t->len, r->origin, name, &len, &why) != ST_OK) {
+		reader_expected(r, src, s, 0, rdata_why("an owner name", why));
+		return ST_EPARSE;
+	}
+	memcpy(r->owner, name, len);
+	if (!src->generated) {
+		src->owner_text = t->text;
+		src->owner_len = t->len;
+	}
+	return ST_OK;
+}
+
+static bool starts_with_digit(const struct token *t)
+{
+	return t->len > 0 && t->text[0] >= '0' && t->text[0] <= '9';
+}
+
+/* TTL and class, each at most once and in either order, then the type. No type starts with a digit.
+ */
+static enum status read_head(struct reader *r, const struct source *src, const struct scan *s,
+			     size_t i, struct head *head)
+{
+	bool has_class = false;
+	*head = (struct head){0};
+	for (;; i++) {
+		const struct token *t = &s->tokens[i];
+		uint16_t rrclass;
+		if (i == s->count || t->quoted) {
+			break;
+		}
+		if (starts_with_digit(t)) {
+			if (head->has_ttl || text_to_ttl(t->text, t->len, &head->ttl) != ST_OK) {
+				reader_expected(r, src, s, i,
+						head->has_ttl
+							? "expected an RR type"
+							: "expected a TTL from 0 to 2147483647");
+				return ST_EPARSE;
+			}
+			head->has_ttl = true;
+			continue;
+		}
+		if (rrtype_from_text(t->text, t->len, &head->type) == ST_OK) {
+			if (rrtype_is_meta(head->type)) {
+				reader_expected(r, src, s, i,
+						"expected an RR type that may stand in a zone");
+				return ST_EPARSE;
+			}
+			head->next = i + 1;
+			return ST_OK;
+		}
+		if (has_class || rrclass_from_text(t->text, t->len, &rrclass) != ST_OK) {
+			break;
+		}
+		if (rrclass != CLASS_IN) {
+			reader_expected(r, src, s, i, "expected class IN");
+			return ST_EPARSE;
+		}
+		has_class = true;
+	}
+	reader_expected(r, src, s, i, "expected an RR type");
+	return ST_EPARSE;
+}
+
+static void warn_ttl(struct reader *r, const struct source *src, const struct token *t,
+		     const char *text)
+{
+	if (r->ttl_warned) {
+		return;
+	}
+	r->ttl_warned = true;
+	uint32_t line = src->generated ? src->place.line : t->line;
+	uint32_t column = src->generated ? src->place.column : t->column;
+	diags_add(r->d, DIAG_WARNING, src->name, line, column, "%s", text);
+}
+
+/* RFC 2308 4: its own TTL, else $TTL; else, as before that RFC, the last TTL that was written
+ * (RFC 1035 5.1), and for an SOA in front of all others its MINIMUM. */
+static enum status settle_ttl(struct reader *r, const struct source *src, const struct scan *s,
+			      const struct head *head, size_t rdata_len, uint32_t *ttl)
+{
+	const struct token *t = &s->tokens[0];
+	if (head->has_ttl) {
+		r->has_last_ttl = true;
+		r->last_ttl = head->ttl;
+		*ttl = head->ttl;
+	} else if (r->has_default_ttl) {
+		*ttl = r->default_ttl;
+	} else if (r->has_last_ttl) {
+		*ttl = r->last_ttl;
+		warn_ttl(r, src, t, "no $TTL: records without a TTL get that of the one before");
+	} else if (head->type == RR_SOA) {
+		/* The last four octets; a value above the largest TTL counts as zero (RFC 2181 8).
+		 */
+		uint32_t minimum = be32_get(r->rdata + rdata_len - 4);
+		r->default_ttl = minimum > INT32_MAX ? 0 : minimum;
+		r->has_default_ttl = true;
+		*ttl = r->default_ttl;
+		warn_ttl(r, src, t, "no $TTL: records without a TTL get the SOA's MINIMUM");
+	} else {
+		reader_fault(r, src, t->line, t->column,
+			     "expected a TTL, or $TTL before this record");
+		return ST_EPARSE;
+	}
+	return ST_OK;
+}
+
+/* ST_EPARSE: a fault, already reported. */
+static enum status read_record(struct reader *r, struct source *src, const struct scan *s)
+{
+	struct head head;
+	size_t len;
+	size_t bad = 0;
+	uint32_t ttl;
+	const char *why = NULL;
+	enum status st = ST_OK;
+	if (!s->blank) {
+		st = set_owner(r, src, s);
+	} else if (!r->has_owner) {
+		reader_expected(r, src, s, 0, "expected an owner name before this record");
+		st = ST_EPARSE;
+	}
+	if (st == ST_OK) {
+		st = read_head(r, src, s, s->blank ? 0 : 1, &head);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	const struct token *fields = s->tokens + head.next;
+	st = rdata_from_tokens(head.type, fields, s->count - head.next, r->origin, r->rdata, &len,
+			       &bad, &why);
+	if (st == ST_EPARSE) {
+		reader_expected(r, src, s, head.next + bad, why);
+	}
+	if (st == ST_OK) {
+		st = settle_ttl(r, src, s, &head, len, &ttl);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	struct place place = {src->file, s->tokens[0].line, s->tokens[0].column};
+	return content_add(r->c, r->owner, head.type, ttl, (struct bytes){r->rdata, len},
+			   src->generated ? src->place : place);
+}
+
+enum status reader_record(struct reader *r, struct source *src, const struct scan *s)
+{
+	enum status st = read_record(r, src, s);
+	return st == ST_EPARSE ? ST_OK : st;
+}

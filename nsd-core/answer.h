@@ -16,18 +16,21 @@ enum answer_counter {
 	COUNT_REFUSED,
 	COUNT_FORMERR,
 	COUNT_NOTIMP,
+	COUNT_NOTAUTH,
+	COUNT_YXDOMAIN,
 	COUNT_SERVFAIL,
 	COUNT_BADVERS,
-	COUNT_TRUNCATED,
+	COUNT_TRUNCATED, /* beside the return code's counter, as the next one */
+	COUNT_EXPIRED,	 /* carried an expired signature */
 	COUNT_DROPPED,
 	COUNT_PARKED,
 	COUNT_MAX,
 };
 
 enum answer_want {
-	WANT_FILLED,	/* the slot is filled now: look again */
-	WANT_PENDING,	/* will be: park the question */
-	WANT_FAILED,	/* cannot be had now */
+	WANT_FILLED,  /* the slot is filled now: look again */
+	WANT_PENDING, /* will be: park the question */
+	WANT_FAILED,  /* cannot be had now */
 };
 
 /* What a worker's answers are made with. One per thread. */
@@ -39,7 +42,8 @@ struct answer_env {
 	uint16_t udp_size;
 	int64_t now_s; /* wall clock, set by the caller before a batch */
 	/* Asks for the signatures of rs (signer_want). NULL: nothing is ever pending. */
-	enum answer_want (*want)(void *ctx, struct version *v, const struct node *n, struct rrset *rs);
+	enum answer_want (*want)(void *ctx, struct version *v, const struct node *n,
+				 struct rrset *rs);
 	void *want_ctx;
 	uint64_t counters[COUNT_MAX];
 };
@@ -52,7 +56,8 @@ enum answer_transport {
 enum answer_mode {
 	ANSWER_FIRST, /* as it came */
 	ANSWER_AGAIN, /* was parked: not counted twice; parks again while signatures are missing */
-	ANSWER_LAST,  /* was parked and its time is over: never parks, SERVFAIL with an extended error */
+	ANSWER_LAST,  /* was parked and its time is over: never parks, SERVFAIL with an extended
+			 error */
 };
 
 enum answer_result {
@@ -68,8 +73,9 @@ struct answer_missing {
 	size_t count;
 };
 
-/* Answers one message. room: at least 512; for UDP the client's EDNS size and env->udp_size bound the
- * answer too; for TCP up to 65535. in may not overlap out. Takes its own read section. */
+/* Answers one message. room: at least 512; for UDP the client's EDNS size and env->udp_size bound
+ * the answer too; for TCP up to 65535. in may not overlap out. Takes its own read section. */
 enum answer_result answer_query(struct answer_env *env, enum answer_transport transport,
-				enum answer_mode mode, const uint8_t *in, size_t in_len, uint8_t *out,
-				size_t room, size_t *out_len, struct answer_missing *missing);
+				enum answer_mode mode, const uint8_t *in, size_t in_len,
+				uint8_t *out, size_t room, size_t *out_len,
+				struct answer_missing *missing);

@@ -9,8 +9,8 @@ struct zone {
 	uint8_t labels;
 	uint64_t hash;
 	struct version *cur; /* rcu_load(); NULL: never loaded: SERVFAIL */
-	/* The parent's servers were all asked, and none ever showed a DS: what is not signed yet goes out
-	 * without signatures. Not askable counts as having one. */
+	/* The parent's servers were all asked, and none ever showed a DS: what is not signed yet
+	 * goes out without signatures. Not askable counts as having one. */
 	_Atomic(bool) ds_never_seen;
 	void *manager; /* main thread's state of this zone (nsd-core/zonemgr) */
 };
@@ -18,9 +18,10 @@ struct zone {
 /* Immutable once made. */
 struct zonedb;
 
-/* zones are borrowed for the life of the database. */
+/* zones (name, name_len, labels and hash set) are borrowed for the life of the database. ST_EEXIST:
+ * two have one name. */
 enum status zonedb_new(struct zone *const *zones, size_t count, struct zonedb **out) MUST_USE;
-void zonedb_free(struct zonedb *db);
+void zonedb_free(struct zonedb *db); /* takes NULL */
 /* The zone with the longest name at or above ref's; above: strictly above (for DS questions).
  * NULL: none is served. */
 struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bool above);

@@ -1,0 +1,401 @@
+#include "nsd-core/answer.h"
+
+#include "nsd-core/answer_plan.h"
+#include "nsd-core/base/clock.h"
+#include "signer/signer.h"
+
+/* One message being answered. */
+struct answer {
+	struct answer_env *env;
+	enum answer_mode mode;
+	struct query query;
+	uint8_t *out;
+	size_t limit; /* octets the reply may have */
+	struct encode_opt opt;
+};
+
+/* RFC 6891 6.2.3-6.2.5: the client's size, ours and the room bound an answer over UDP; a client
+ * without EDNS takes 512 octets. */
+static size_t reply_limit(const struct answer_env *env, enum answer_transport transport,
+			  const struct query *q, size_t room)
+{
+	size_t limit = UINT16_MAX;
+	if (transport == ANSWER_UDP) {
+		limit = q->edns ? q->edns_size : DNS_UDP_MIN;
+		limit = limit < env->udp_size ? limit : env->udp_size;
+		limit = limit > DNS_UDP_MIN ? limit : DNS_UDP_MIN;
+	}
+	return limit < room ? limit : room;
+}
+
+static void set_ede(struct answer *a, enum ede ede, const char *text)
+{
+	if (ede != EDE_NONE) {
+		a->opt.ede = ede;
+		a->opt.ede_text = text;
+	}
+}
+
+static void count_reply(struct answer *a, enum rcode rcode, bool referral)
+{
+	static const uint8_t counters[] = {
+		[RCODE_NOERROR] = COUNT_NOERROR,   [RCODE_FORMERR] = COUNT_FORMERR,
+		[RCODE_SERVFAIL] = COUNT_SERVFAIL, [RCODE_NXDOMAIN] = COUNT_NXDOMAIN,
+		[RCODE_NOTIMP] = COUNT_NOTIMP,	   [RCODE_REFUSED] = COUNT_REFUSED,
+		[RCODE_YXDOMAIN] = COUNT_YXDOMAIN, [RCODE_NOTAUTH] = COUNT_NOTAUTH,
+		[RCODE_BADVERS] = COUNT_BADVERS,
+	};
+	a->env->counters[referral ? COUNT_REFERRAL : counters[rcode]]++;
+}
+
+static void start_reply(struct answer *a, struct encoder *e, const struct name_ref *qname)
+{
+	size_t reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
+	size_t question = DNS_HEADER_LEN + a->query.question_len;
+	if (question + reserve > a->limit) {
+		/* The longest question and a long identifier in 512 octets. */
+		a->opt.nsid = NULL;
+		reserve = encode_opt_len(&a->opt);
+	}
+	encode_init(e, a->out, a->limit, reserve, &a->query, qname);
+}
+
+/* flags: AA and TC. QR, the opcode and RD come by themselves; RA, AD and CD are never set (RFC 4035
+ * 3.1.6 and 3.2.2 speak of CD to resolvers only). */
+static size_t finish_reply(struct answer *a, struct encoder *e, uint16_t flags, enum rcode rcode)
+{
+	if (a->query.edns) {
+		a->opt.rcode_high = (uint8_t)(rcode >> 4);
+		encode_opt(e, &a->opt);
+	}
+	uint16_t copied = a->query.flags & (HEADER_RD | 15U << 11);
+	return encode_finish(e, (uint16_t)(HEADER_QR | copied | flags), rcode);
+}
+
+static size_t reply_error(struct answer *a, enum rcode rcode)
+{
+	struct encoder e;
+	count_reply(a, rcode, false);
+	start_reply(a, &e, NULL);
+	return finish_reply(a, &e, 0, rcode);
+}
+
+#define TSIG_BADKEY 17
+
+/* We hold no key: NOTAUTH, with an unsigned TSIG that says so (RFC 8945 5.2.1). Left out where it
+ * would not fit. */
+static size_t reply_tsig(struct answer *a, size_t in_len)
+{
+	uint8_t key[NAME_MAX_LEN];
+	struct encoder e;
+	struct wreader r;
+	struct wwriter w;
+	count_reply(a, RCODE_NOTAUTH, false);
+	start_reply(a, &e, NULL);
+	size_t len = finish_reply(a, &e, 0, RCODE_NOTAUTH);
+
+	wreader_init(&r, a->query.wire, in_len);
+	wreader_bytes(&r, a->query.tsig_at);
+	size_t key_len = wreader_name_expand(&r, key);
+	wreader_bytes(&r, 2 + 2 + 4 + 2);
+	struct bytes algorithm = wreader_name(&r);
+	struct bytes times = wreader_bytes(&r, 6 + 2);
+	wreader_bytes(&r, wreader_u16(&r));
+	uint16_t id = wreader_u16(&r);
+	if (r.err != ST_OK) {
+		return len;
+	}
+	wwriter_init(&w, a->out + len, a->limit - len);
+	wwriter_put(&w, key, key_len);
+	wwriter_u16(&w, RR_TSIG);
+	wwriter_u16(&w, CLASS_ANY);
+	wwriter_u32(&w, 0);
+	wwriter_u16(&w, (uint16_t)(algorithm.len + times.len + 2 + 2 + 2 + 2));
+	wwriter_put(&w, algorithm.data, algorithm.len);
+	wwriter_put(&w, times.data, times.len);
+	wwriter_u16(&w, 0); /* MAC size */
+	wwriter_u16(&w, id);
+	wwriter_u16(&w, TSIG_BADKEY);
+	wwriter_u16(&w, 0);
+	if (w.err != ST_OK) {
+		return len;
+	}
+	be16_put(a->out + 10, (uint16_t)(be16_get(a->out + 10) + 1));
+	return len + wwriter_len(&w);
+}
+
+/* RFC 4892 and its older siblings: what the server says of itself, if it was told to. */
+static const char *chaos_text(const struct answer_env *env, const uint8_t *name)
+{
+	static const uint8_t version_bind[] = "\7version\4bind";
+	static const uint8_t version_server[] = "\7version\6server";
+	static const uint8_t id_server[] = "\2id\6server";
+	static const uint8_t hostname_bind[] = "\10hostname\4bind";
+	if (name_equal(name, version_bind) || name_equal(name, version_server)) {
+		return env->version;
+	}
+	if (name_equal(name, id_server) || name_equal(name, hostname_bind)) {
+		return env->identity;
+	}
+	return NULL;
+}
+
+static size_t reply_chaos(struct answer *a)
+{
+	const struct query *q = &a->query;
+	const char *text = chaos_text(a->env, query_name(q));
+	if (text == NULL || (q->qtype != RR_TXT && q->qtype != RR_ANY)) {
+		return reply_error(a, RCODE_REFUSED);
+	}
+	struct encoder e;
+	start_reply(a, &e, NULL);
+	size_t len = strnlen(text, UINT8_MAX);
+	struct wwriter w;
+	wwriter_init(&w, e.pos, (size_t)(e.end - e.pos));
+	wwriter_u16(&w, 0xc000 | DNS_HEADER_LEN);
+	wwriter_u16(&w, RR_TXT);
+	wwriter_u16(&w, CLASS_CH);
+	wwriter_u32(&w, 0);
+	wwriter_u16(&w, (uint16_t)(1 + len));
+	wwriter_str8(&w, text, len);
+	if (w.err != ST_OK) {
+		count_reply(a, RCODE_NOERROR, false);
+		a->env->counters[COUNT_TRUNCATED]++;
+		return finish_reply(a, &e, HEADER_TC, RCODE_NOERROR);
+	}
+	e.pos += wwriter_len(&w);
+	e.counts[SECTION_ANSWER] = 1;
+	count_reply(a, RCODE_NOERROR, false);
+	return finish_reply(a, &e, 0, RCODE_NOERROR);
+}
+
+/* Zone transfers come with their own path; until then the apex refuses and other names are not
+ * zones. */
+static size_t reply_transfer(struct answer *a)
+{
+	if (zonedb_exact(a->env->db, query_name(&a->query)) == NULL) {
+		return reply_error(a, RCODE_NOTAUTH);
+	}
+	set_ede(a, EDE_PROHIBITED, "");
+	return reply_error(a, RCODE_REFUSED);
+}
+
+#define TYPE_MAILB 253
+#define TYPE_MAILA 254
+#define TYPE_TKEY  249
+
+/* What is not a question for data of class IN. False: it is one. */
+static bool reply_special(struct answer *a, size_t in_len, size_t *len)
+{
+	const struct query *q = &a->query;
+	if (q->tsig_at != 0) {
+		*len = reply_tsig(a, in_len);
+		return true;
+	}
+	if (q->opcode == OPCODE_NOTIFY) {
+		*len = reply_error(a, RCODE_NOTAUTH);
+		return true;
+	}
+	if (q->qclass != CLASS_IN) {
+		*len = q->qclass == CLASS_CH ? reply_chaos(a) : reply_error(a, RCODE_REFUSED);
+		return true;
+	}
+	switch (q->qtype) {
+	case RR_OPT:
+	case RR_NXNAME: /* RFC 9824 3.5 */
+	case TYPE_TKEY:
+	case RR_TSIG:
+		*len = reply_error(a, RCODE_FORMERR);
+		return true;
+	case RR_AXFR:
+	case RR_IXFR:
+		*len = reply_transfer(a);
+		return true;
+	case TYPE_MAILB: /* obsolete since RFC 1035 itself */
+	case TYPE_MAILA:
+		*len = reply_error(a, RCODE_NOTIMP);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What came of the signatures that an answer wants. */
+struct signing {
+	struct answer_missing *missing;
+	bool pending;
+	bool failed; /* and the zone has a DS: no answer without */
+	bool expired;
+};
+
+static bool is_expired(const struct sigset *sigs, int64_t now)
+{
+	return serial_gt((uint32_t)now, sigs->expiration);
+}
+
+/* The slot of an item whose zone we sign. While the parent has no DS nothing is waited for: what is
+ * missing or expired is left out. */
+static void sign_item(struct answer *a, const struct plan *p, struct plan_item *item,
+		      struct signing *s)
+{
+	struct answer_env *env = a->env;
+	const struct plan_zone *z = &p->zones[item->zone];
+	const struct sigset *sigs = rrset_sigs(item->rs);
+	enum answer_want want = WANT_FAILED;
+	if (sigs == NULL && env->want != NULL && a->mode != ANSWER_LAST) {
+		want = env->want(env->want_ctx, z->version, item->node, item->rs);
+		sigs = want == WANT_FILLED ? rrset_sigs(item->rs) : NULL;
+	}
+	bool optional = z->zone->ds_never_seen;
+	if (sigs != NULL) {
+		bool expired = is_expired(sigs, env->now_s);
+		s->expired = s->expired || (expired && !optional);
+		item->sigs = expired && optional ? NULL : sigs;
+	} else if (!optional && want == WANT_PENDING) {
+		s->pending = true;
+		if (s->missing->count < ANSWER_MISSING_MAX) {
+			s->missing->rrsets[s->missing->count++] = item->rs;
+		}
+	} else if (!optional) {
+		s->failed = true;
+	}
+}
+
+/* Sets the signatures of every item; asks for all that are missing, so that they are made at once.
+ */
+static void sign_plan(struct answer *a, struct plan *p, struct signing *s)
+{
+	for (unsigned i = 0; i < p->item_count; i++) {
+		struct plan_item *item = &p->items[i];
+		if (!item->sign) {
+			continue;
+		}
+		if (p->zones[item->zone].version->keys != NULL) {
+			sign_item(a, p, item, s);
+			continue;
+		}
+		/* Served as it is: what the file holds, and no more. */
+		item->sigs = rrset_sigs(item->rs);
+		s->expired =
+			s->expired || (item->sigs != NULL && is_expired(item->sigs, a->env->now_s));
+	}
+}
+
+static bool encode_section(const struct plan *p, struct encoder *e, enum section section)
+{
+	for (unsigned i = 0; i < p->item_count; i++) {
+		const struct plan_item *item = &p->items[i];
+		if (item->section != section) {
+			continue;
+		}
+		bool ok;
+		if (item->target != NULL) {
+			ok = encode_cname(e, item->owner, item->owner_at, item->ttl, item->target);
+		} else {
+			struct encode_rrset r = {
+				.owner = item->owner,
+				.owner_at = item->owner_at,
+				.ttl = item->ttl,
+				.rs = item->data ? item->rs : NULL,
+				.sigs = item->sigs,
+			};
+			ok = encode_rrset(e, section, &r);
+		}
+		if (!ok) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static size_t reply_plan(struct answer *a, struct plan *p)
+{
+	struct encoder e;
+	start_reply(a, &e, &p->qname);
+	bool whole = encode_section(p, &e, SECTION_ANSWER) &&
+		     encode_section(p, &e, SECTION_AUTHORITY) &&
+		     plan_encode_additional(p, &e, a->env->now_s);
+	uint16_t flags = p->authoritative ? HEADER_AA : 0;
+	if (!whole) {
+		flags |= HEADER_TC;
+		a->env->counters[COUNT_TRUNCATED]++;
+	}
+	count_reply(a, p->rcode, p->referral);
+	return finish_reply(a, &e, flags, p->rcode);
+}
+
+/* A question for data. False: it is to be parked. Inside a read section. */
+static bool reply_data(struct answer *a, struct answer_missing *missing, size_t *len)
+{
+	struct plan p;
+	plan_answer(&p, a->env->db, &a->query);
+	set_ede(a, p.ede, "");
+	if (p.zone_count == 0) {
+		*len = reply_error(a, p.rcode);
+		return true;
+	}
+	struct signing s = {.missing = missing};
+	sign_plan(a, &p, &s);
+	if (s.failed) {
+		set_ede(a, EDE_RRSIGS_MISSING,
+			a->mode == ANSWER_LAST ? "signing took too long" : "cannot sign now");
+		*len = reply_error(a, RCODE_SERVFAIL);
+		return true;
+	}
+	if (s.pending) {
+		return false;
+	}
+	if (s.expired) {
+		set_ede(a, EDE_SIGNATURE_EXPIRED, "");
+		a->env->counters[COUNT_EXPIRED]++;
+	}
+	*len = reply_plan(a, &p);
+	return true;
+}
+
+enum answer_result answer_query(struct answer_env *env, enum answer_transport transport,
+				enum answer_mode mode, const uint8_t *in, size_t in_len,
+				uint8_t *out, size_t room, size_t *out_len,
+				struct answer_missing *missing)
+{
+	struct answer a;
+	enum rcode rcode;
+	size_t len;
+	missing->count = 0;
+	if (mode == ANSWER_FIRST) {
+		env->counters[COUNT_QUERIES]++;
+	}
+	enum query_verdict verdict = query_parse(in, in_len, &a.query, &rcode);
+	if (verdict == QUERY_DROP) {
+		env->counters[COUNT_DROPPED]++;
+		return ANSWER_DROP;
+	}
+	a.env = env;
+	a.mode = mode;
+	a.out = out;
+	a.limit = reply_limit(env, transport, &a.query, room);
+	a.opt = (struct encode_opt){
+		.size = env->udp_size,
+		.dnssec_ok = a.query.dnssec_ok,
+		.nsid = a.query.nsid ? env->nsid : NULL,
+		.ede = EDE_NONE,
+	};
+	if (verdict == QUERY_ERROR) {
+		*out_len = reply_error(&a, rcode);
+		return ANSWER_SEND;
+	}
+	if (reply_special(&a, in_len, &len)) {
+		*out_len = len;
+		return ANSWER_SEND;
+	}
+	rcu_enter();
+	bool answered = reply_data(&a, missing, &len);
+	rcu_exit();
+	if (!answered) {
+		env->counters[COUNT_PARKED] += mode == ANSWER_FIRST;
+		return ANSWER_PARK;
+	}
+	missing->count = 0;
+	*out_len = len;
+	return ANSWER_SEND;
+}

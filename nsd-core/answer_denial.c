@@ -1,0 +1,184 @@
+/* Proofs of what is not there: NSEC (RFC 4035 3.1.3) and NSEC3 (RFC 5155 7.2). */
+#include "nsd-core/answer_plan.h"
+
+void plan_soa(struct plan *p)
+{
+	const struct version *v = plan_here(p)->version;
+	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, v->apex, v->soa, v->apex_name);
+	item->ttl = v->negative_ttl;
+	item->owner_at = plan_place(p, v->apex_labels);
+}
+
+/* The RRset of a chain's node, once. 'ancestor': the node is the current name or one above it. */
+static void add_proof(struct plan *p, const struct node *node, uint16_t type, bool ancestor)
+{
+	struct rrset *rs = node != NULL ? node_rrset(node, type) : NULL;
+	if (rs == NULL) {
+		return; /* a hole in a chain that came with the file */
+	}
+	for (unsigned i = 0; i < p->item_count; i++) {
+		if (p->items[i].rs == rs && p->items[i].section == SECTION_AUTHORITY) {
+			return;
+		}
+	}
+	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, node, rs, node_name(node));
+	item->owner_at = ancestor ? plan_place(p, node->labels) : 0;
+}
+
+/* The NSEC that matches or covers a name. */
+static void add_nsec(struct plan *p, const uint8_t *name)
+{
+	bool matches;
+	add_proof(p, version_nsec(plan_here(p)->version, name, &matches), RR_NSEC, false);
+}
+
+/* The NSEC of a node, or the one that covers it where it is an empty non-terminal. */
+static void add_nsec_of(struct plan *p, const struct node *node, bool ancestor)
+{
+	if (node_rrset(node, RR_NSEC) != NULL) {
+		add_proof(p, node, RR_NSEC, ancestor);
+	} else {
+		add_nsec(p, node_name(node));
+	}
+}
+
+static void add_nsec3(struct plan *p, const uint8_t *name)
+{
+	bool matches;
+	add_proof(p, version_nsec3(plan_here(p)->version, name, &matches), RR_NSEC3, false);
+}
+
+/* Closest encloser proof (RFC 5155 7.2.1) for the current name, whose ancestor with 'labels' labels
+ * exists. That may lie in an opt-out span and have no NSEC3: then the next one up that has one is
+ * the closest provable encloser. Returns that one's labels. */
+static unsigned add_nsec3_closest(struct plan *p, unsigned labels)
+{
+	const struct version *v = plan_here(p)->version;
+	for (;; labels--) {
+		bool matches = false;
+		const struct node *n3 = version_nsec3(v, name_ref_at(p->current, labels), &matches);
+		if (matches) {
+			add_proof(p, n3, RR_NSEC3, false);
+			break;
+		}
+		if (labels <= v->apex_labels) {
+			return labels; /* a chain without its apex proves nothing */
+		}
+	}
+	if (labels < p->current->labels) {
+		add_nsec3(p, name_ref_at(p->current, labels + 1));
+	}
+	return labels;
+}
+
+/* The wildcard below a name; false where it is too long to exist. */
+static bool wildcard_at(const uint8_t *parent, uint8_t out[NAME_MAX_LEN])
+{
+	static const uint8_t star[] = {1, '*'};
+	size_t len;
+	return name_join(star, sizeof(star), parent, out, &len) == ST_OK;
+}
+
+void plan_proof_nxdomain(struct plan *p, const struct node *encloser)
+{
+	if (!plan_here(p)->dnssec) {
+		return;
+	}
+	uint8_t wildcard[NAME_MAX_LEN];
+	unsigned labels = encloser->labels;
+	switch (plan_here(p)->version->denial) {
+	case DENIAL_NSEC:
+		add_nsec(p, p->current->wire);
+		if (wildcard_at(node_name(encloser), wildcard)) {
+			add_nsec(p, wildcard);
+		}
+		break;
+	case DENIAL_NSEC3:
+		/* A validator looks for the wildcard below the encloser that was proven (8.4). */
+		labels = add_nsec3_closest(p, labels);
+		if (wildcard_at(name_ref_at(p->current, labels), wildcard)) {
+			add_nsec3(p, wildcard);
+		}
+		break;
+	case DENIAL_NONE:
+		break;
+	}
+}
+
+void plan_proof_nodata(struct plan *p, const struct node *node)
+{
+	if (!plan_here(p)->dnssec) {
+		return;
+	}
+	switch (plan_here(p)->version->denial) {
+	case DENIAL_NSEC:
+		add_nsec_of(p, node, true);
+		break;
+	case DENIAL_NSEC3:
+		add_nsec3_closest(p, node->labels);
+		break;
+	case DENIAL_NONE:
+		break;
+	}
+}
+
+void plan_proof_wildcard(struct plan *p, const struct node *wildcard)
+{
+	if (!plan_here(p)->dnssec) {
+		return;
+	}
+	switch (plan_here(p)->version->denial) {
+	case DENIAL_NSEC:
+		add_nsec(p, p->current->wire);
+		break;
+	case DENIAL_NSEC3:
+		/* The next closer name is one label below the closest encloser, as the wildcard is.
+		 */
+		add_nsec3(p, name_ref_at(p->current, wildcard->labels));
+		break;
+	case DENIAL_NONE:
+		break;
+	}
+}
+
+void plan_proof_wildcard_nodata(struct plan *p, const struct node *wildcard)
+{
+	if (!plan_here(p)->dnssec) {
+		return;
+	}
+	switch (plan_here(p)->version->denial) {
+	case DENIAL_NSEC:
+		add_nsec_of(p, wildcard, false);
+		add_nsec(p, p->current->wire);
+		break;
+	case DENIAL_NSEC3:
+		add_nsec3_closest(p, wildcard->labels - 1U);
+		add_nsec3(p, node_name(wildcard));
+		break;
+	case DENIAL_NONE:
+		break;
+	}
+}
+
+void plan_proof_cut(struct plan *p, const struct node *cut)
+{
+	if (!plan_here(p)->dnssec) {
+		return;
+	}
+	struct rrset *ds = node_rrset(cut, RR_DS);
+	if (ds != NULL) {
+		struct plan_item *item = plan_add(p, SECTION_AUTHORITY, cut, ds, node_name(cut));
+		item->owner_at = plan_place(p, cut->labels);
+		return;
+	}
+	switch (plan_here(p)->version->denial) {
+	case DENIAL_NSEC:
+		add_nsec_of(p, cut, true);
+		break;
+	case DENIAL_NSEC3:
+		add_nsec3_closest(p, cut->labels);
+		break;
+	case DENIAL_NONE:
+		break;
+	}
+}

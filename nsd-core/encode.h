@@ -1,0 +1,76 @@
+/* A reply being written: header, question, RRsets with name compression, OPT.
+ *
+ * An RRset goes in whole, with its signatures, or not at all: what does not fit is rolled back.
+ * Room for what must follow (OPT) is set aside from the start. */
+#pragma once
+
+#include "nsd-core/query.h"
+#include "zones/rrset.h"
+
+enum section {
+	SECTION_ANSWER,
+	SECTION_AUTHORITY,
+	SECTION_ADDITIONAL,
+	SECTION_COUNT,
+};
+
+#define ENCODE_NAMES_MAX 64
+#define ENCODE_SLOTS	 128 /* a power of two, at least twice the names */
+
+/* A name (each of its ancestors is an entry of its own) and where it stands in the message. */
+struct encode_name {
+	const uint8_t *name; /* uncompressed, borrowed */
+	uint32_t tag;	     /* of its hash */
+	uint16_t at;
+	uint8_t slot;
+};
+
+struct encoder {
+	uint8_t *start;
+	uint8_t *pos;
+	uint8_t *end;		      /* of what RRsets may use */
+	const struct name_ref *qname; /* NULL: no question was written */
+	uint16_t counts[SECTION_COUNT];
+	unsigned name_count;	     /* in use; 0: the table is not made yet */
+	uint8_t slots[ENCODE_SLOTS]; /* index into names, plus one; 0: free */
+	struct encode_name names[ENCODE_NAMES_MAX];
+};
+
+/* Writes the header (flags and rcode as given, counts zero) and the question as it came. 'limit':
+ * octets the whole message may have, of which 'reserve' are kept back. There is always room for the
+ * question. qname: the question's name, borrowed, or NULL where the names are not compressed. */
+void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
+		 const struct query *q, const struct name_ref *qname);
+
+/* What is written of an RRset. */
+struct encode_rrset {
+	const uint8_t *owner;
+	uint16_t owner_at; /* where the owner stands in the message already; 0: not known */
+	uint32_t ttl;
+	const struct rrset *rs;	   /* NULL: signatures only */
+	const struct sigset *sigs; /* NULL: none */
+};
+
+/* Appends; sections must come in order. False, and nothing appended, where it does not fit. */
+bool encode_rrset(struct encoder *e, enum section section, const struct encode_rrset *r);
+/* One CNAME record that stands in no zone (RFC 6672 3.1). */
+bool encode_cname(struct encoder *e, const uint8_t *owner, uint16_t owner_at, uint32_t ttl,
+		  const uint8_t *target);
+
+/* What an OPT record says beside the server's size. */
+struct encode_opt {
+	uint16_t size;
+	uint8_t rcode_high;
+	bool dnssec_ok;
+	const char *nsid;     /* NULL: none */
+	enum ede ede;	      /* EDE_NONE: none */
+	const char *ede_text; /* never NULL where ede is set */
+};
+
+/* Octets that encode_opt() takes: the reserve. */
+size_t encode_opt_len(const struct encode_opt *opt);
+/* Appends the OPT record out of the reserve. */
+void encode_opt(struct encoder *e, const struct encode_opt *opt);
+
+/* Sets flags and rcode (low four bits) and the counts; returns the length. */
+size_t encode_finish(struct encoder *e, uint16_t flags, enum rcode rcode);

@@ -1,0 +1,92 @@
+#include "nsd-core/zonedb.h"
+
+#include <stdlib.h>
+
+/* An open hash table over the zones' names. The hash stands beside the pointer, so that only a zone
+ * that is most likely the right one is touched. */
+struct zonedb_slot {
+	uint64_t hash;
+	struct zone *zone; /* NULL: free */
+};
+
+struct zonedb {
+	size_t mask;
+	/* Which numbers of labels occur at all: bit n of the 128. */
+	uint64_t labels[2];
+	struct zonedb_slot slots[];
+};
+
+static size_t slot_of(const struct zonedb *db, uint64_t hash)
+{
+	/* name_hash() mixes into all bits; labels of one parent differ in the upper ones too. */
+	return (size_t)(hash ^ hash >> 32) & db->mask;
+}
+
+static bool insert(struct zonedb *db, struct zone *zone)
+{
+	size_t i = slot_of(db, zone->hash);
+	for (; db->slots[i].zone != NULL; i = (i + 1) & db->mask) {
+		if (db->slots[i].hash == zone->hash &&
+		    name_equal(db->slots[i].zone->name, zone->name)) {
+			return false;
+		}
+	}
+	db->slots[i] = (struct zonedb_slot){.hash = zone->hash, .zone = zone};
+	db->labels[zone->labels / 64] |= UINT64_C(1) << zone->labels % 64;
+	return true;
+}
+
+enum status zonedb_new(struct zone *const *zones, size_t count, struct zonedb **out)
+{
+	size_t size = 8;
+	while (size < 2 * count) {
+		size *= 2;
+	}
+	struct zonedb *db = calloc(1, sizeof(*db) + size * sizeof(db->slots[0]));
+	if (db == NULL) {
+		return ST_ENOMEM;
+	}
+	db->mask = size - 1;
+	for (size_t i = 0; i < count; i++) {
+		if (!insert(db, zones[i])) {
+			free(db);
+			return ST_EEXIST;
+		}
+	}
+	*out = db;
+	return ST_OK;
+}
+
+void zonedb_free(struct zonedb *db)
+{
+	free(db);
+}
+
+static struct zone *find(const struct zonedb *db, uint64_t hash, const uint8_t *name)
+{
+	for (size_t i = slot_of(db, hash); db->slots[i].zone != NULL; i = (i + 1) & db->mask) {
+		if (db->slots[i].hash == hash && name_equal(db->slots[i].zone->name, name)) {
+			return db->slots[i].zone;
+		}
+	}
+	return NULL;
+}
+
+struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bool above)
+{
+	for (unsigned n = ref->labels + 1U - above; n-- > 0;) {
+		if ((db->labels[n / 64] >> n % 64 & 1) == 0) {
+			continue;
+		}
+		struct zone *zone = find(db, ref->hash[n], name_ref_at(ref, n));
+		if (zone != NULL) {
+			return zone;
+		}
+	}
+	return NULL;
+}
+
+struct zone *zonedb_exact(const struct zonedb *db, const uint8_t *name)
+{
+	return find(db, name_hash(name), name);
+}

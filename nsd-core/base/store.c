@@ -156,6 +156,7 @@ static unsigned store_flags(const struct store_options *opt)
 static enum status store_open_env(struct store *s, const char *path,
 				  const struct store_options *opt)
 {
+	mdb_filehandle_t fd;
 	int dead;
 	int rc = mdb_env_create(&s->env);
 
@@ -168,6 +169,14 @@ static enum status store_open_env(struct store *s, const char *path,
 	}
 	if (rc == 0) {
 		rc = mdb_env_open(s->env, path, store_flags(opt), 0600);
+	}
+	/* LMDB 0.9 opens its other files so, but not this one. Stores are opened before anything is
+	 * spawned. */
+	if (rc == 0) {
+		rc = mdb_env_get_fd(s->env, &fd);
+	}
+	if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+		rc = errno;
 	}
 	/* Slots of readers that died keep old pages from being used again. */
 	if (rc == 0) {

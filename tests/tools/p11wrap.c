@@ -1,0 +1,181 @@
+/* A PKCS #11 module that forwards to a real one and misbehaves on request: for tests of what heals.
+ *
+ *   P11WRAP_MODULE   the real module
+ *   P11WRAP_CONTROL  a file, read on each call: lines "FUNCTION ACTION VALUE TIMES ID"
+ *   P11WRAP_LOG      a file that gets a line "FUNCTION" for each call
+ *
+ * ACTION: rv     return VALUE without forwarding
+ *         hold   wait, before forwarding, until the line is gone
+ *         short  C_Sign: leave out the first octet
+ *         der    C_Sign: re-encode as DER
+ *         wrong  C_Sign: spoil the signature
+ * A line works for TIMES calls (-1: for ever), counted per ID; a new ID counts from the start. */
+#include "hsm/verify.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IDS_MAX 4096
+
+struct rule {
+	char action[16];
+	unsigned long value;
+	long times;
+	unsigned id;
+};
+
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list);
+
+static CK_FUNCTION_LIST *real;
+static CK_FUNCTION_LIST wrapped;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long used[IDS_MAX];
+
+static void log_call(const char *function)
+{
+	const char *path = getenv("P11WRAP_LOG");
+	char line[64];
+	if (path == NULL) {
+		return;
+	}
+	int len = snprintf(line, sizeof(line), "%s\n", function);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		if (write(fd, line, (size_t)len) != len) {
+			abort();
+		}
+		close(fd);
+	}
+}
+
+static bool rule_line(const char *function, struct rule *out)
+{
+	char name[32];
+	char line[128];
+	bool found = false;
+	const char *path = getenv("P11WRAP_CONTROL");
+	FILE *file = path != NULL ? fopen(path, "re") : NULL;
+	while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
+		found = sscanf(line, "%31s %15s %li %ld %u", name, out->action, (long *)&out->value,
+			       &out->times, &out->id) == 5 &&
+			strcmp(name, function) == 0 && out->id < IDS_MAX;
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return found;
+}
+
+/* The rule for this call; action is empty where there is none. */
+static struct rule rule_take(const char *function)
+{
+	struct rule rule = {0};
+	log_call(function);
+	pthread_mutex_lock(&lock);
+	if (!rule_line(function, &rule) || (rule.times >= 0 && used[rule.id] >= rule.times)) {
+		rule.action[0] = '\0';
+	} else {
+		used[rule.id]++;
+	}
+	pthread_mutex_unlock(&lock);
+	while (strcmp(rule.action, "hold") == 0) {
+		struct rule now = {0};
+		struct timespec ms = {.tv_nsec = 1000000};
+		if (!rule_line(function, &now) || now.id != rule.id) {
+			rule.action[0] = '\0';
+		}
+		nanosleep(&ms, NULL);
+	}
+	return rule;
+}
+
+#define FORWARD(function, parameters, arguments)                                                   \
+	static CK_RV wrap_##function parameters                                                    \
+	{                                                                                          \
+		struct rule rule = rule_take("C_" #function);                                      \
+		return strcmp(rule.action, "rv") == 0 ? rule.value : real->C_##function arguments; \
+	}
+
+FORWARD(Initialize, (void *args), (args))
+FORWARD(Finalize, (void *reserved), (reserved))
+FORWARD(GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count),
+	(present, slots, count))
+FORWARD(OpenSession,
+	(CK_SLOT_ID slot, CK_FLAGS flags, void *app, CK_NOTIFY notify, CK_SESSION_HANDLE *session),
+	(slot, flags, app, notify, session))
+FORWARD(Login, (CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len),
+	(session, user, pin, len))
+FORWARD(GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info))
+FORWARD(FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *wanted, CK_ULONG count),
+	(session, wanted, count))
+FORWARD(GenerateKeyPair,
+	(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *pub, CK_ULONG pub_count,
+	 CK_ATTRIBUTE *priv, CK_ULONG priv_count, CK_OBJECT_HANDLE *pub_out,
+	 CK_OBJECT_HANDLE *priv_out),
+	(session, mechanism, pub, pub_count, priv, priv_count, pub_out, priv_out))
+FORWARD(SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
+	(session, mechanism, key))
+
+static CK_RV wrap_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *sig,
+		       CK_ULONG *sig_len)
+{
+	struct rule rule = rule_take("C_Sign");
+	uint8_t der[ECDSA_DER_MAX];
+	if (strcmp(rule.action, "rv") == 0) {
+		/* The operation ends as it would have. */
+		(void)real->C_Sign(session, data, len, sig, sig_len);
+		return rule.value;
+	}
+	CK_RV rv = real->C_Sign(session, data, len, sig, sig_len);
+	if (rv != CKR_OK || sig == NULL || *sig_len != HSM_SIGNATURE_LEN) {
+		return rv;
+	}
+	if (strcmp(rule.action, "short") == 0) {
+		memmove(sig, sig + 1, HSM_SIGNATURE_LEN - 1);
+		*sig_len = HSM_SIGNATURE_LEN - 1;
+	} else if (strcmp(rule.action, "der") == 0) {
+		*sig_len = ecdsa_der_encode(sig, der);
+		memcpy(sig, der, *sig_len);
+	} else if (strcmp(rule.action, "wrong") == 0) {
+		sig[HSM_SIGNATURE_LEN - 1] ^= 1;
+	}
+	return rv;
+}
+
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
+{
+	const char *path = getenv("P11WRAP_MODULE");
+	CK_C_GetFunctionList get;
+	pthread_mutex_lock(&lock);
+	if (real == NULL && path != NULL) {
+		void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		void *symbol = library != NULL ? dlsym(library, "C_GetFunctionList") : NULL;
+		memcpy(&get, &symbol, sizeof(get));
+		if (symbol != NULL && get(&real) == CKR_OK) {
+			wrapped = *real;
+			wrapped.C_Initialize = wrap_Initialize;
+			wrapped.C_Finalize = wrap_Finalize;
+			wrapped.C_GetSlotList = wrap_GetSlotList;
+			wrapped.C_OpenSession = wrap_OpenSession;
+			wrapped.C_Login = wrap_Login;
+			wrapped.C_GetSessionInfo = wrap_GetSessionInfo;
+			wrapped.C_FindObjectsInit = wrap_FindObjectsInit;
+			wrapped.C_GenerateKeyPair = wrap_GenerateKeyPair;
+			wrapped.C_SignInit = wrap_SignInit;
+			wrapped.C_Sign = wrap_Sign;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	if (real == NULL) {
+		return CKR_GENERAL_ERROR;
+	}
+	*list = &wrapped;
+	return CKR_OK;
+}

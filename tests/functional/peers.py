@@ -6,8 +6,8 @@ from procs import Process, Server, free_port, program
 
 
 class Nsd(Server):
-    def __init__(self, folder, zones):
-        """zones: name -> path of its file."""
+    def __init__(self, folder, zones, minimal=False):
+        """zones: name -> path of its file; minimal: no authority in positive answers, as the others have it."""
         self.port = free_port()
         conf = os.path.join(folder, "nsd.conf")
         with open(conf, "w") as f:
@@ -22,7 +22,7 @@ class Nsd(Server):
   zonelistfile: "{folder}/nsd.zonelist"
   rrl-ratelimit: 0
   rrl-whitelist-ratelimit: 0
-  minimal-responses: no
+  minimal-responses: {'yes' if minimal else 'no'}
   round-robin: no
 remote-control:
   control-enable: no

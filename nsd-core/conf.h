@@ -17,14 +17,15 @@ struct conf_server {
 	unsigned workers; /* resolved: never 0 */
 	char *state;
 	char *control;
-	char *user; /* NULL: stay */
-	char *nsid; /* NULL: not sent */
-	char *version; /* answer of CHAOS version.bind; NULL: refused */
+	char *user;	/* NULL: stay */
+	char *nsid;	/* NULL: not sent */
+	char *version;	/* answer of CHAOS version.bind; NULL: refused */
 	char *identity; /* answer of CHAOS id.server; NULL: refused */
 	uint32_t tcp_idle_ms;
-	unsigned tcp_clients;		/* connections in all */
+	unsigned tcp_clients; /* connections in all */
 	unsigned tcp_clients_per_address;
-	uint16_t udp_size; /* 1232 */
+	uint16_t udp_size;	   /* 1232 */
+	uint32_t udp_buffer_bytes; /* receive buffer of each socket */
 };
 
 struct conf_keystore {
@@ -42,7 +43,7 @@ struct conf_keystore {
 
 struct conf_key {
 	bool present;
-	size_t keystore; /* index into conf->keystores */
+	size_t keystore;     /* index into conf->keystores */
 	uint32_t lifetime_s; /* 0: for ever */
 };
 
@@ -78,12 +79,13 @@ struct conf {
 	size_t zone_count;
 };
 
-/* Reads and checks everything but the zones' content. All faults go to d with file, line and column.
- * ST_OK: *out is set (warnings are possible). Heap; conf_free(). */
+/* Reads and checks everything but the zones' content. All faults go to d with file, line and
+ * column. ST_OK: *out is set (warnings are possible). Heap; conf_free(). */
 enum status conf_read(const char *path, struct conf **out, struct diags *d) MUST_USE;
 /* From memory, for tests and the fuzzer; no file named in it is looked at where !check_files. */
 enum status conf_read_mem(const char *name, const char *text, size_t len, bool check_files,
 			  struct conf **out, struct diags *d) MUST_USE;
 void conf_free(struct conf *c); /* takes NULL */
 /* "ADDRESS@PORT", the port optional. ST_EPARSE. */
-enum status conf_address_parse(const char *text, uint16_t default_port, struct conf_address *out) MUST_USE;
+enum status conf_address_parse(const char *text, uint16_t default_port,
+			       struct conf_address *out) MUST_USE;

@@ -1,0 +1,211 @@
+#include "nsd-core/conf_check.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define VALIDITY_OVER_REFRESH (14U * 86400)
+
+/* Where a key's value stands; the map itself where it has none. */
+static struct conf_place place_in(const struct conf_node *map, const char *key)
+{
+	const struct conf_node *node = map != NULL ? conf_tree_get(map, key) : NULL;
+
+	if (node != NULL) {
+		return node->place;
+	}
+	return map != NULL ? map->place : (struct conf_place){0, 0};
+}
+
+/* A file that must be there and be readable. st: of it, where true is returned. */
+static bool check_file(struct conf_reader *rd, const struct conf_node *map, const char *key,
+		       const char *path, struct stat *st)
+{
+	if (path == NULL || !rd->check_files) {
+		return false;
+	}
+	if (stat(path, st) != 0 || access(path, R_OK) != 0) {
+		conf_fault(&rd->faults, place_in(map, key), "'%s': %s: %s", key, path,
+			   strerror(errno));
+		return false;
+	}
+	if (!S_ISREG(st->st_mode)) {
+		conf_fault(&rd->faults, place_in(map, key), "'%s': %s: not a file", key, path);
+		return false;
+	}
+	return true;
+}
+
+static void check_user(struct conf_reader *rd, const struct conf_node *map, const char *user)
+{
+	struct passwd entry;
+	struct passwd *found;
+	char buf[4096];
+
+	if (user == NULL || !rd->check_files) {
+		return;
+	}
+	int err = getpwnam_r(user, &entry, buf, sizeof(buf), &found);
+	if (found == NULL) {
+		conf_fault(&rd->faults, place_in(map, "user"), "'user': there is no user '%s'%s%s",
+			   user, err != 0 ? ": " : "", err != 0 ? strerror(err) : "");
+	}
+}
+
+void conf_check_server(struct conf_reader *rd, const struct conf_node *map)
+{
+	const struct conf_server *s = &rd->conf->server;
+	struct stat st;
+
+	if (s->control != NULL &&
+	    strlen(s->control) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		conf_fault(&rd->faults, place_in(map, "control"),
+			   "'control': %s: longer than a socket's path may be (%zu octets)",
+			   s->control, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	}
+	if (s->state != NULL && rd->check_files && stat(s->state, &st) == 0 &&
+	    !S_ISDIR(st.st_mode)) {
+		conf_fault(&rd->faults, place_in(map, "state"), "'state': %s: not a directory",
+			   s->state);
+	}
+	check_user(rd, map, s->user);
+}
+
+/* Was 'name' (NULL: missing, told already) used by an entry before? */
+static void tell_name_twice(struct conf_reader *rd, const struct conf_node *map, const char *what,
+			    const char *name, const char *before)
+{
+	if (name != NULL && before != NULL && strcmp(name, before) == 0) {
+		conf_fault(&rd->faults, place_in(map, "name"), "%s '%s' is given twice", what,
+			   name);
+	}
+}
+
+static void check_pkcs11(struct conf_reader *rd, const struct conf_keystore *ks,
+			 const struct conf_node *map)
+{
+	struct stat st;
+	int ways = (conf_tree_get(map, "token") != NULL) + (conf_tree_get(map, "slot") != NULL) +
+		   (conf_tree_get(map, "uri") != NULL);
+
+	if (conf_tree_get(map, "module") == NULL) {
+		conf_fault(&rd->faults, map->place, "'module' is missing");
+	}
+	if (ways != 1) {
+		conf_fault(&rd->faults, map->place, "give %s of 'token', 'slot' and 'uri'",
+			   ways == 0 ? "one" : "only one");
+	}
+	if (ks->uri != NULL && strncmp(ks->uri, "pkcs11:", 7) != 0) {
+		conf_fault(&rd->faults, place_in(map, "uri"), "'uri': expected pkcs11:...");
+	} else if (ks->uri != NULL && strstr(ks->uri, "pin-value") != NULL) {
+		conf_fault(&rd->faults, place_in(map, "uri"),
+			   "'uri': no PIN may stand here, use 'pin-file'");
+	}
+	if (ks->isolate) {
+		conf_warning(&rd->faults, place_in(map, "isolate"),
+			     "'isolate' is not supported by this version: the module runs inside "
+			     "the server");
+	}
+	check_file(rd, map, "module", ks->module, &st);
+	if (check_file(rd, map, "pin-file", ks->pin_file, &st) && (st.st_mode & S_IROTH) != 0) {
+		conf_warning(&rd->faults, place_in(map, "pin-file"),
+			     "'pin-file': %s: everybody can read it", ks->pin_file);
+	}
+}
+
+void conf_check_keystore(struct conf_reader *rd, size_t index, const struct conf_node *map)
+{
+	static const char *const pkcs11_keys[] = {"module",   "token",	 "slot",     "uri",
+						  "pin-file", "isolate", "init-args"};
+	const struct conf_keystore *ks = &rd->conf->keystores[index];
+	const struct conf_node *type = conf_tree_get(map, "type");
+
+	for (size_t i = 0; i < index; i++) {
+		tell_name_twice(rd, map, "keystore", ks->name, rd->conf->keystores[i].name);
+	}
+	if (ks->file) {
+		for (size_t i = 0; i < sizeof(pkcs11_keys) / sizeof(pkcs11_keys[0]); i++) {
+			const struct conf_node *node = conf_tree_get(map, pkcs11_keys[i]);
+			if (node != NULL) {
+				conf_fault(&rd->faults, node->key_place,
+					   "'%s' is for keystores of type pkcs11", node->key);
+			}
+		}
+	} else if (type != NULL && type->kind == NODE_SCALAR && strcmp(type->text, "pkcs11") == 0) {
+		check_pkcs11(rd, ks, map);
+	}
+}
+
+static void check_roles(struct conf_reader *rd, const struct conf_node *map)
+{
+	const struct conf_node *ksk = conf_tree_get(map, "ksk");
+	const struct conf_node *zsk = conf_tree_get(map, "zsk");
+	const struct conf_node *csk = conf_tree_get(map, "csk");
+
+	if (csk != NULL && (ksk != NULL || zsk != NULL)) {
+		conf_fault(&rd->faults, csk->key_place, "'csk' excludes 'ksk' and 'zsk'");
+	} else if (csk == NULL && ksk != NULL && zsk == NULL) {
+		conf_fault(&rd->faults, ksk->key_place,
+			   "'ksk' without 'zsk' (one key for both is called 'csk')");
+	} else if (csk == NULL && ksk == NULL && zsk != NULL) {
+		conf_fault(&rd->faults, zsk->key_place,
+			   "'zsk' without 'ksk' (one key for both is called 'csk')");
+	} else if (csk == NULL && ksk == NULL) {
+		conf_fault(&rd->faults, map->place, "no keys: give 'ksk' and 'zsk', or 'csk'");
+	}
+}
+
+void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_node *map)
+{
+	struct conf_policy *p = &rd->conf->policies[index];
+
+	for (size_t i = 0; i < index; i++) {
+		tell_name_twice(rd, map, "policy", p->name, rd->conf->policies[i].name);
+	}
+	check_roles(rd, map);
+	if (conf_tree_get(map, "signature-validity") == NULL) {
+		p->validity_s = p->refresh_s + VALIDITY_OVER_REFRESH;
+	} else if (p->validity_s != 0 && p->refresh_s != 0 && p->validity_s <= p->refresh_s) {
+		conf_fault(&rd->faults, place_in(map, "signature-validity"),
+			   "'signature-validity' is not longer than 'signature-refresh' (%us)",
+			   p->refresh_s);
+	}
+}
+
+/* Did the name's text make a name? A bad one is told already, and left the root's. */
+static bool has_name(const struct conf_zone_entry *entry, const struct conf_node *node)
+{
+	return entry->zone.name[0] != 0 ||
+	       (node->kind == NODE_SCALAR && strcmp(node->text, ".") == 0);
+}
+
+bool conf_check_zone(struct conf_reader *rd, const struct conf_zone_entry *entry,
+		     const struct conf_node *map)
+{
+	const struct conf_node *name = conf_tree_get(map, "name");
+	const struct conf_node *file = conf_tree_get(map, "file");
+	const struct conf_node *directory = conf_tree_get(map, "directory");
+	struct stat st;
+
+	check_file(rd, map, "file", entry->zone.file, &st);
+	if (directory != NULL) {
+		const struct conf_node *other = name != NULL ? name : file;
+		if (other != NULL) {
+			conf_fault(&rd->faults, other->key_place,
+				   "'%s' and 'directory' exclude "
+				   "each other",
+				   other->key);
+		}
+		return entry->directory != NULL && other == NULL;
+	}
+	if (name == NULL) {
+		conf_fault(&rd->faults, map->place, "'name' is missing (or 'directory')");
+	}
+	if (file == NULL) {
+		conf_fault(&rd->faults, map->place, "'file' is missing");
+	}
+	return name != NULL && entry->zone.file != NULL && has_name(entry, name);
+}

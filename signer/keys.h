@@ -38,7 +38,9 @@ struct key {
 	uint16_t flags; /* 257 or 256 */
 	uint16_t tag;	/* RFC 4034 appendix B */
 	uint8_t public_point[HSM_PUBLIC_LEN];
-	struct hsm_key *handle; /* NULL: the keystore is away; the key is on record all the same */
+	/* Goes from NULL to set once, while the key stands in a keyset. NULL: the keystore is away
+	 * (or the key signs no more); the key is on record all the same. */
+	_Atomic(struct hsm_key *) handle;
 };
 
 /* What a policy says of signing; durations in seconds. */
@@ -48,15 +50,17 @@ struct sign_params {
 	bool eager;
 	bool publish_cds;
 	uint32_t dnskey_ttl;
-	uint32_t refresh;     /* signed again when less is left */
-	uint32_t validity;    /* from now to the expiration of a fresh signature */
+	uint32_t refresh;  /* signed again when less is left */
+	uint32_t validity; /* from now to the expiration of a fresh signature */
 	uint32_t propagation;
 };
 
-/* Immutable, shared by versions. */
+/* Immutable but for the handles, shared by versions. */
 struct keyset {
 	_Atomic(uint32_t) refs;
+	uint8_t apex[NAME_MAX_LEN]; /* the zone's, lower case */
 	struct sign_params params;
+	unsigned tag_collisions; /* keys made again while this was loaded */
 	size_t count;
 	struct key keys[KEYSET_MAX]; /* those in the DNSKEY set */
 };
@@ -70,36 +74,55 @@ struct key_wanted {
 	struct keystore *store;
 };
 
-/* The zone's keys from the record in 'db'; where the record has no active key of a wanted role one
- * is made in its keystore, put on record (durable), then used. A key whose tag equals another's of the
- * zone is made again. A keystore that is away or a record that cannot be read never makes a key:
- * ST_EAGAIN or ST_EIO; keys on record then stand with handle NULL where allow_absent (the zone can be
- * served with what signatures there are). Blocks; builder threads only. now: seconds since 1970. */
+/* The zone's keys from the record in 'db'. Where the record has no active key of a wanted role one
+ * is made in its keystore, put on record (durable), then used. A key whose tag equals another's of
+ * the zone is made again. Blocks; builder threads only. now: seconds since 1970.
+ *
+ * ST_OK: all that is wanted is on record. A keystore that is away, or that was read and lacks the
+ * key, leaves the handle NULL (a warning, or an error, in d): the zone can be served with what
+ * signatures there are, and keyset_rebind() gets the handle later. A key on record is never
+ * replaced. ST_EAGAIN, ST_EFATAL: a key must be made and its keystore is away, or locked.   ST_EIO:
+ * the record cannot be read or written.   ST_ECRYPTO: the keystore has another key under the id on
+ * record. ST_EREFUSED: the active keys are not those the policy wants (role or keystore).
+ * ST_ELIMIT: no free key tag, or more keys than KEYSET_MAX. */
 enum status keyset_load(struct store *db, const uint8_t *apex, const struct sign_params *params,
 			const struct key_wanted *wanted, size_t count, int64_t now,
 			struct keyset **out, struct diags *d) MUST_USE;
-/* The record as it is, without any keystore: for 'key list' and 'ds' while the server is down. handles
- * are NULL. */
+/* Looks again for the keys that have no handle. Versions that share the keyset sign with them from
+ * then on. Blocks; any builder thread, several at once too.
+ * ST_OK: every active key has its handle. Else why one has none: ST_EAGAIN (away), ST_EFATAL
+ * (locked, or the key is missing), ST_ECRYPTO (another key stands in its place). */
+enum status keyset_rebind(struct keyset *ks, const struct key_wanted *wanted, size_t count,
+			  struct diags *d) MUST_USE;
+/* The record as it is, without any keystore: for 'key list' and 'ds' while the server is down.
+ * Handles are NULL, params zero. ST_ENOENT: the zone has no key in its DNSKEY set. ST_EIO. */
 enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **out) MUST_USE;
+
+/* "ksk", "zsk", "csk"; "made", "published", "active", "retired", "removed". Static. */
+const char *key_role_text(enum key_role role);
+const char *key_state_text(enum key_state state);
 
 uint16_t dnskey_tag(const uint8_t *rdata, size_t len);
 /* DNSKEY RDATA of a key; returns DNSKEY_LEN. */
 size_t dnskey_rdata(const struct key *key, uint8_t out[DNSKEY_LEN]);
-/* DS RDATA with SHA-256 (RFC 4509): tag, algorithm, 2, digest over the owner's canonical name and the
- * DNSKEY. 36 octets. */
+/* DS RDATA with SHA-256 (RFC 4509): tag, algorithm, 2, digest over the owner's canonical name and
+ * the DNSKEY. 36 octets. */
 enum status ds_rdata(const uint8_t *owner, const struct key *key, uint8_t out[36]) MUST_USE;
 
 /* What is kept for a zone beside its keys, in the same store. */
 struct zone_record {
-	uint32_t serial;	/* the last one published */
+	uint32_t serial; /* the last one published */
 	bool has_serial;
-	int64_t signed_since;	/* when the zone was first complete with its present KSK; 0: not yet */
-	uint32_t max_ttl;	/* the largest TTL in the zone then, negative answers included */
+	int64_t signed_since; /* when the zone was first complete with its present KSK; 0: not yet
+			       */
+	uint32_t max_ttl;     /* the largest TTL in the zone then, negative answers included */
 	bool ds_ever_seen;
 };
 
 /* ST_ENOENT: nothing on record (*out zeroed). */
-enum status zone_record_get(struct store *db, const uint8_t *apex, struct zone_record *out) MUST_USE;
-enum status zone_record_put(struct store *db, const uint8_t *apex, const struct zone_record *rec) MUST_USE;
+enum status zone_record_get(struct store *db, const uint8_t *apex,
+			    struct zone_record *out) MUST_USE;
+enum status zone_record_put(struct store *db, const uint8_t *apex,
+			    const struct zone_record *rec) MUST_USE;
 /* From when a DS is safe: signed_since + max_ttl + propagation; INT64_MAX: not known yet. */
 int64_t ds_safe_from(const struct zone_record *rec, uint32_t propagation);

@@ -8,8 +8,8 @@
 struct signer;
 
 struct signer_options {
-	/* A signature that a parked question waits for (sig_wanted) was made, or failed for now. Any
-	 * thread. 'rs' is an identity, not to be followed. */
+	/* A signature that a parked question waits for (sig_wanted) was made, or failed for now.
+	 * Any thread. 'rs' is an identity, not to be followed. */
 	void (*settled)(void *ctx, const struct rrset *rs, enum status result);
 	void *ctx;
 	size_t batch_in_flight; /* 0: 256 */
@@ -19,7 +19,8 @@ enum status signer_new(const struct signer_options *opt, struct signer **out) MU
 /* After all keystores' lanes are idle or gone. */
 void signer_free(struct signer *s);
 
-/* Does this RRset of this node carry signatures? Not glue, not NS at a cut, not what is occluded. */
+/* Does this RRset of this node carry signatures? Not glue, not NS at a cut, not what is occluded.
+ */
 bool signer_covers(const struct node *n, const struct rrset *rs);
 /* A valid signature set for an answer at wall time 'now', or NULL (empty or expired). */
 const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
@@ -29,21 +30,24 @@ const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
  * ST_OK: the slot is filled now (keys in the process sign here, on this thread).
  * ST_EBUSY: under way; settled() will be called.   ST_ELIMIT: too much waits.
  * ST_EAGAIN: a key has no handle now. */
-enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs) MUST_USE;
+enum status signer_want(struct signer *s, struct version *v, const struct node *n,
+			struct rrset *rs) MUST_USE;
 
 /* Signs every empty slot of v in the background order (apex, then canonical order), on the calling
- * builder thread, keeping a bounded number in flight. Returns when v is complete, or ST_EAGAIN when a
- * keystore failed (try later), or ST_EREFUSED when *stop became true. */
-enum status signer_complete(struct signer *s, struct version *v, const _Atomic(bool) *stop) MUST_USE;
+ * builder thread, keeping a bounded number in flight. Returns when v is complete, or ST_EAGAIN when
+ * a keystore failed (try later), or ST_EREFUSED when *stop became true. */
+enum status signer_complete(struct signer *s, struct version *v,
+			    const _Atomic(bool) *stop) MUST_USE;
 /* Signs, before publication, those new RRsets of a frozen version that stood in 'rrsets'. */
 enum status signer_sign_list(struct signer *s, struct version *v, const struct node *const *nodes,
-			     struct rrset *const *rrsets, size_t count, const _Atomic(bool) *stop) MUST_USE;
+			     struct rrset *const *rrsets, size_t count,
+			     const _Atomic(bool) *stop) MUST_USE;
 
 struct sign_stats {
-	size_t rrsets;	    /* that carry signatures */
-	size_t filled;	    /* with a slot filled */
+	size_t rrsets;	      /* that carry signatures */
+	size_t filled;	      /* with a slot filled */
 	int64_t next_refresh; /* when the first of them falls due; INT64_MAX: none */
-	int64_t safe_until; /* the earliest expiration; INT64_MAX: nothing is filled */
+	int64_t safe_until;   /* the earliest expiration; INT64_MAX: nothing is filled */
 };
 
 /* Walks v: O(n); builder threads. */
@@ -52,13 +56,14 @@ void signer_stats(const struct version *v, struct sign_stats *out);
 /* The validity window of one signature (seconds since 1970): inception one hour before now, the
  * expiration spread by the id over a part of the time between refresh and validity, so that
  * refreshing has no cliffs. Pure: the same in, the same out. 'id': 32 octets, what is signed. */
-void sign_window(const struct sign_params *p, const uint8_t id[32], int64_t now, uint32_t *inception,
-		 uint32_t *expiration);
+void sign_window(const struct sign_params *p, const uint8_t id[32], int64_t now,
+		 uint32_t *inception, uint32_t *expiration);
 
-/* What a draft needs to be signed by a keyset: DNSKEY (and CDS, CDNSKEY where 'cds') at the apex, and
- * the NSEC chain over what is touched (RFC 4034 4, TTL by RFC 9077). Call after the content is
+/* What a draft needs to be signed by a keyset: DNSKEY (and CDS, CDNSKEY where 'cds') at the apex,
+ * and the NSEC chain over what is touched (RFC 4034 4, TTL by RFC 9077). Call after the content is
  * applied; settles the draft. Nothing is signed here. */
 enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds) MUST_USE;
 /* Marks for renewal (draft_renew) every RRset whose signatures fall due before 'until'. *count: how
  * many. */
-enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until, size_t *count) MUST_USE;
+enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until,
+			     size_t *count) MUST_USE;

@@ -1,0 +1,268 @@
+#include "signer/sign.h"
+
+#include "nsd-core/base/clock.h"
+
+#include <stdlib.h>
+
+/* A question waits two seconds at most; its retransmissions join what is under way a while longer.
+ * A device that takes longer for its queue is as good as away. */
+#define QUERY_DEADLINE_MS 10000
+#define BATCH_DEADLINE_MS 60000
+
+/* One key's signature. */
+struct sign_part {
+	struct hsm_job job;
+	struct sign *sign;
+	uint8_t key; /* index into the keyset */
+	uint16_t head_len;
+	uint8_t rdata[RRSIG_MAX];
+};
+
+struct sign {
+	struct signer *signer;
+	struct version *version; /* referenced while parts are in flight; holds rs and the keys */
+	struct rrset *rs;
+	struct sign_batch *batch; /* referenced; NULL: for a question */
+	bool announce;		  /* a question waits for this very attempt */
+	_Atomic(unsigned) pending;
+	_Atomic(int) error; /* the first */
+	size_t count;
+	struct sign_part parts[];
+};
+
+bool sign_claim(struct rrset *rs)
+{
+	uint8_t empty = SIG_EMPTY;
+	return atomic_compare_exchange_strong(&rs->sig_state, &empty, SIG_SIGNING);
+}
+
+static void sign_note_error(struct sign *sign, enum status st)
+{
+	int none = ST_OK;
+	atomic_compare_exchange_strong(&sign->error, &none, (int)st);
+}
+
+/* The slot's state, then the flag: whoever sets the flag looks at the state afterwards, so that one
+ * of the two sees the other, and no wake is lost. */
+static void sign_settle(struct signer *s, struct rrset *rs, struct sigset *sigs, bool announce,
+			enum status st)
+{
+	if (sigs != NULL) {
+		atomic_store_explicit(&rs->sigs, sigs, memory_order_release);
+	}
+	atomic_store(&rs->sig_state, sigs != NULL ? SIG_FILLED : SIG_EMPTY);
+	bool wanted = atomic_exchange(&rs->sig_wanted, 0) != 0;
+	if ((announce || wanted) && s->opt.settled != NULL) {
+		s->opt.settled(s->opt.ctx, rs, st);
+	}
+}
+
+static void batch_note(struct sign_batch *b, const struct sign *sign)
+{
+	for (size_t i = 0; i < sign->count; i++) {
+		const struct sign_part *part = &sign->parts[i];
+		uint8_t *failures = &b->failures[part->key];
+		if (part->job.result == ST_OK) {
+			*failures = 0;
+		} else if (*failures < UINT8_MAX) {
+			++*failures;
+		}
+	}
+}
+
+static void sign_tell(struct signer *s, const struct sign *sign, enum status st)
+{
+	struct sign_batch *b = sign->batch;
+	bool last = false;
+	pthread_mutex_lock(&s->lock);
+	if (b != NULL) {
+		batch_note(b, sign);
+		b->in_flight--;
+		/* A full queue the feeder knows of, and tries again. */
+		if (b->first_error == ST_OK && st != ST_ELIMIT) {
+			b->first_error = st;
+		}
+		last = --b->refs == 0;
+	}
+	if (s->waiting > 0) {
+		pthread_cond_broadcast(&s->moved);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (last) {
+		free(b);
+	}
+}
+
+/* All signatures make the set, or there is none. */
+static enum status sign_assemble(struct sign *sign, struct sigset **out)
+{
+	struct bytes rrsigs[KEYSET_MAX];
+	for (size_t i = 0; i < sign->count; i++) {
+		struct sign_part *part = &sign->parts[i];
+		memcpy(part->rdata + part->head_len, part->job.signature, HSM_SIGNATURE_LEN);
+		rrsigs[i] = (struct bytes){part->rdata, part->head_len + (size_t)HSM_SIGNATURE_LEN};
+	}
+	return sigset_new(rrsigs, sign->count, out);
+}
+
+/* Every part is in. */
+static void sign_finish(struct sign *sign)
+{
+	struct version *v = sign->version;
+	struct sigset *sigs = NULL;
+	enum status st = (enum status)atomic_load(&sign->error);
+	if (st == ST_OK) {
+		st = sign_assemble(sign, &sigs);
+	}
+	sign_settle(sign->signer, sign->rs, sigs, sign->announce, st);
+	sign_tell(sign->signer, sign, st);
+	free(sign);
+	/* Last: it may be what kept the RRset and the keys. */
+	version_unref(v);
+}
+
+static void sign_drop(struct sign *sign)
+{
+	if (atomic_fetch_sub(&sign->pending, 1) == 1) {
+		sign_finish(sign);
+	}
+}
+
+static void part_done(struct hsm_job *job)
+{
+	struct sign_part *part =
+		(struct sign_part *)((char *)job - offsetof(struct sign_part, job));
+	if (job->result != ST_OK) {
+		sign_note_error(part->sign, job->result);
+	}
+	sign_drop(part->sign);
+}
+
+/* What each key is to sign. */
+static enum status sign_new(struct signer *s, const struct version *v, const struct node *n,
+			    struct rrset *rs, struct sign **out)
+{
+	uint8_t which[KEYSET_MAX];
+	struct keyset *ks = v->keys;
+	struct rrsig_input in = {.data = NULL};
+	int64_t now = clock_wall_s();
+	size_t count = rrsig_keys(ks, rs->type, which);
+	for (size_t i = 0; i < count; i++) {
+		if (ks->keys[which[i]].handle == NULL) {
+			return ST_EAGAIN;
+		}
+	}
+	if (count == 0) {
+		return ST_EAGAIN;
+	}
+	enum status st = rrsig_input_init(&in, v->apex_name, node_name(n), rs);
+	if (st != ST_OK) {
+		return st;
+	}
+	struct sign *sign = calloc(1, sizeof(*sign) + count * sizeof(sign->parts[0]));
+	if (sign == NULL) {
+		st = ST_ENOMEM;
+		goto out;
+	}
+	sign->signer = s;
+	sign->rs = rs;
+	sign->count = count;
+	for (size_t i = 0; i < count && st == ST_OK; i++) {
+		struct sign_part *part = &sign->parts[i];
+		const struct key *key = &ks->keys[which[i]];
+		part->sign = sign;
+		part->key = which[i];
+		part->job.key = key->handle;
+		part->job.done = part_done;
+		st = rrsig_input_digest(&in, &ks->params, key, now, part->job.digest);
+		part->head_len = (uint16_t)in.head_len;
+		memcpy(part->rdata, in.data, in.head_len);
+	}
+out:
+	rrsig_input_fini(&in);
+	if (st != ST_OK) {
+		free(sign);
+		return st;
+	}
+	*out = sign;
+	return ST_OK;
+}
+
+static bool part_in_process(const struct sign_part *part)
+{
+	return keystore_in_process(hsm_key_store(part->job.key));
+}
+
+/* The keys in the process sign here. */
+static enum status sign_inline(struct sign *sign, bool *all)
+{
+	*all = true;
+	for (size_t i = 0; i < sign->count; i++) {
+		struct hsm_job *job = &sign->parts[i].job;
+		if (!part_in_process(&sign->parts[i])) {
+			*all = false;
+			continue;
+		}
+		enum status st = hsm_sign_now(job->key, job->digest, job->signature);
+		if (st != ST_OK) {
+			return st;
+		}
+	}
+	return ST_OK;
+}
+
+/* The others are given to their keystores. Called with one hold on 'pending', which it ends. */
+static enum status sign_submit(struct sign *sign)
+{
+	bool query = sign->batch == NULL;
+	int64_t deadline = clock_mono_ms() + (query ? QUERY_DEADLINE_MS : BATCH_DEADLINE_MS);
+	enum status st = ST_OK;
+	for (size_t i = 0; i < sign->count && st == ST_OK; i++) {
+		struct sign_part *part = &sign->parts[i];
+		if (part_in_process(part)) {
+			continue;
+		}
+		part->job.deadline_ms = deadline;
+		atomic_fetch_add(&sign->pending, 1);
+		st = keystore_submit(hsm_key_store(part->job.key), query ? HSM_QUERY : HSM_BATCH,
+				     &part->job);
+		if (st != ST_OK) {
+			atomic_fetch_sub(&sign->pending, 1);
+			sign_note_error(sign, st);
+		}
+	}
+	/* Where it could not be queued whole the caller is told now. */
+	sign->announce = query && st == ST_OK;
+	sign_drop(sign);
+	return st == ST_OK ? ST_EBUSY : st;
+}
+
+enum status sign_start(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
+		       struct sign_batch *batch)
+{
+	struct sign *sign = NULL;
+	struct sigset *sigs = NULL;
+	bool all = false;
+	enum status st = sign_new(s, v, n, rs, &sign);
+	if (st == ST_OK) {
+		st = sign_inline(sign, &all);
+	}
+	if (st == ST_OK && !all) {
+		sign->version = version_ref(v);
+		sign->batch = batch;
+		atomic_init(&sign->pending, 1);
+		if (batch != NULL) {
+			pthread_mutex_lock(&s->lock);
+			batch->refs++;
+			batch->in_flight++;
+			pthread_mutex_unlock(&s->lock);
+		}
+		return sign_submit(sign);
+	}
+	if (st == ST_OK) {
+		st = sign_assemble(sign, &sigs);
+	}
+	sign_settle(s, rs, sigs, false, st);
+	free(sign);
+	return st;
+}

@@ -1,0 +1,335 @@
+#include "signer/sign.h"
+
+#include "nsd-core/base/clock.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define BATCH_IN_FLIGHT 256
+#define BATCH_MIN	4
+/* Failures of a key in a row after which a pass leaves what it signs alone. */
+#define KEY_FAILURES 3
+/* How often a waiting builder looks at its stop flag. */
+#define WAIT_MS 50
+/* RRsets that others sign and a pass has yet to see done. */
+#define OTHERS_MAX 256
+
+enum status signer_new(const struct signer_options *opt, struct signer **out)
+{
+	pthread_condattr_t attr;
+	struct signer *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		return ST_ENOMEM;
+	}
+	s->opt = *opt;
+	if (s->opt.batch_in_flight == 0) {
+		s->opt.batch_in_flight = BATCH_IN_FLIGHT;
+	}
+	/* These cannot fail on Linux. */
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->moved, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = s;
+	return ST_OK;
+}
+
+void signer_free(struct signer *s)
+{
+	if (s == NULL) {
+		return;
+	}
+	pthread_cond_destroy(&s->moved);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs)
+{
+	if (v->keys == NULL || !signer_covers(n, rs)) {
+		return ST_ENOTSUP;
+	}
+	for (;;) {
+		if (rrset_sigs(rs) != NULL) {
+			return ST_OK;
+		}
+		if (sign_claim(rs)) {
+			return sign_start(s, v, n, rs, NULL);
+		}
+		atomic_store(&rs->sig_wanted, 1);
+		if (atomic_load(&rs->sig_state) == SIG_SIGNING) {
+			return ST_EBUSY;
+		}
+		/* It was settled before it could see that somebody waits: look again. */
+	}
+}
+
+/* A builder's pass over RRsets. */
+struct feed {
+	struct signer *signer;
+	struct version *version;
+	struct keyset *keys;
+	const _Atomic(bool) *stop;
+	struct sign_batch *batch;
+	size_t limit; /* in flight */
+	bool incomplete;
+	struct rrset *others[OTHERS_MAX];
+	size_t other_count;
+};
+
+/* Enough to keep every lane of every keystore busy, and no more: a question finds its RRset either
+ * unclaimed, or a few signatures away from being done. */
+static size_t feed_limit(const struct signer *s, const struct keyset *ks)
+{
+	const struct keystore *seen[KEYSET_MAX];
+	size_t seen_count = 0;
+	size_t limit = 0;
+	for (size_t i = 0; i < ks->count; i++) {
+		struct hsm_key *handle = ks->keys[i].handle;
+		struct keystore *store = handle != NULL ? hsm_key_store(handle) : NULL;
+		bool is_new = store != NULL;
+		for (size_t k = 0; k < seen_count && is_new; k++) {
+			is_new = seen[k] != store;
+		}
+		if (is_new) {
+			struct keystore_health health;
+			keystore_health(store, &health);
+			limit += 2 * (size_t)health.sessions;
+			seen[seen_count++] = store;
+		}
+	}
+	limit = limit < BATCH_MIN ? BATCH_MIN : limit;
+	return limit < s->opt.batch_in_flight ? limit : s->opt.batch_in_flight;
+}
+
+static enum status feed_init(struct feed *f, struct signer *s, struct version *v,
+			     const _Atomic(bool) *stop)
+{
+	struct sign_batch *batch = calloc(1, sizeof(*batch));
+	if (batch == NULL) {
+		return ST_ENOMEM;
+	}
+	batch->signer = s;
+	batch->refs = 1;
+	f->signer = s;
+	f->version = v;
+	f->keys = v->keys;
+	f->stop = stop;
+	f->batch = batch;
+	f->limit = feed_limit(s, v->keys);
+	f->incomplete = false;
+	f->other_count = 0;
+	return ST_OK;
+}
+
+static void feed_fini(struct feed *f)
+{
+	struct signer *s = f->signer;
+	pthread_mutex_lock(&s->lock);
+	bool last = --f->batch->refs == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (last) {
+		free(f->batch);
+	}
+}
+
+static bool feed_stopped(const struct feed *f)
+{
+	return f->stop != NULL && atomic_load(f->stop);
+}
+
+/* With the lock held: until something moved, WAIT_MS at most. */
+static void feed_pause(struct signer *s)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += WAIT_MS * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_nsec -= 1000000000L;
+		t.tv_sec++;
+	}
+	s->waiting++;
+	pthread_cond_timedwait(&s->moved, &s->lock, &t);
+	s->waiting--;
+}
+
+/* Until fewer than 'limit' of this pass are in flight. ST_EREFUSED: to stop. */
+static enum status feed_wait(struct feed *f, size_t limit)
+{
+	struct signer *s = f->signer;
+	enum status st = ST_OK;
+	pthread_mutex_lock(&s->lock);
+	while (f->batch->in_flight >= limit && st == ST_OK) {
+		if (feed_stopped(f)) {
+			st = ST_EREFUSED;
+		} else {
+			feed_pause(s);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return st;
+}
+
+/* Until what others sign is settled. */
+static enum status feed_wait_others(struct feed *f)
+{
+	struct signer *s = f->signer;
+	enum status st = ST_OK;
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < f->other_count && st == ST_OK; i++) {
+		struct rrset *rs = f->others[i];
+		while (atomic_load(&rs->sig_state) == SIG_SIGNING && st == ST_OK) {
+			if (feed_stopped(f)) {
+				st = ST_EREFUSED;
+			} else {
+				feed_pause(s);
+			}
+		}
+		f->incomplete |= rrset_sigs(rs) == NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	f->other_count = 0;
+	return st;
+}
+
+/* Can what signs this type be had, as far as this pass knows? */
+static bool feed_keys_work(struct feed *f, uint16_t type)
+{
+	uint8_t which[KEYSET_MAX];
+	size_t count = rrsig_keys(f->keys, type, which);
+	bool work = count > 0;
+	pthread_mutex_lock(&f->signer->lock);
+	for (size_t i = 0; i < count && work; i++) {
+		work = f->keys->keys[which[i]].handle != NULL &&
+		       f->batch->failures[which[i]] < KEY_FAILURES;
+	}
+	pthread_mutex_unlock(&f->signer->lock);
+	return work;
+}
+
+/* The queue is full of others' work. */
+static enum status feed_queue_full(struct feed *f)
+{
+	pthread_mutex_lock(&f->signer->lock);
+	feed_pause(f->signer);
+	pthread_mutex_unlock(&f->signer->lock);
+	return feed_stopped(f) ? ST_EREFUSED : ST_OK;
+}
+
+/* A signature failed before any lane had it. */
+static void feed_note_refused(struct feed *f, uint16_t type)
+{
+	uint8_t which[KEYSET_MAX];
+	size_t count = rrsig_keys(f->keys, type, which);
+	f->incomplete = true;
+	pthread_mutex_lock(&f->signer->lock);
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *failures = &f->batch->failures[which[i]];
+		*failures = (uint8_t)(*failures < UINT8_MAX ? *failures + 1 : UINT8_MAX);
+	}
+	pthread_mutex_unlock(&f->signer->lock);
+}
+
+static enum status feed_rrset(struct feed *f, const struct node *n, struct rrset *rs)
+{
+	enum status st = ST_OK;
+	while (rrset_sigs(rs) == NULL) {
+		if (feed_stopped(f)) {
+			return ST_EREFUSED;
+		}
+		if (!feed_keys_work(f, rs->type)) {
+			f->incomplete = true;
+			return ST_OK;
+		}
+		/* The claim comes last: what is claimed is with a keystore at once. */
+		st = feed_wait(f, f->limit);
+		if (st != ST_OK) {
+			return st;
+		}
+		if (!sign_claim(rs)) {
+			if (f->other_count == OTHERS_MAX) {
+				st = feed_wait_others(f);
+			}
+			f->others[f->other_count++] = rs;
+			return st;
+		}
+		st = sign_start(f->signer, f->version, n, rs, f->batch);
+		if (st != ST_ELIMIT) {
+			break;
+		}
+		st = feed_queue_full(f);
+		if (st != ST_OK) {
+			return st;
+		}
+	}
+	if (st == ST_OK || st == ST_EBUSY || st == ST_ENOMEM) {
+		return st == ST_ENOMEM ? st : ST_OK;
+	}
+	feed_note_refused(f, rs->type);
+	return ST_OK;
+}
+
+static enum status feed_node(void *ctx, const struct node *n)
+{
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		if (signer_covers(n, n->rrsets[i])) {
+			enum status st = feed_rrset(ctx, n, n->rrsets[i]);
+			if (st != ST_OK) {
+				return st;
+			}
+		}
+	}
+	return ST_OK;
+}
+
+/* Waits for what is in flight, and says how the pass went. */
+static enum status feed_end(struct feed *f, enum status st)
+{
+	if (st != ST_EREFUSED) {
+		enum status waited = feed_wait(f, 1);
+		if (waited == ST_OK) {
+			waited = feed_wait_others(f);
+		}
+		st = waited != ST_OK ? waited : st;
+	}
+	pthread_mutex_lock(&f->signer->lock);
+	bool failed = f->batch->first_error != ST_OK;
+	pthread_mutex_unlock(&f->signer->lock);
+	feed_fini(f);
+	return st == ST_OK && (f->incomplete || failed) ? ST_EAGAIN : st;
+}
+
+enum status signer_complete(struct signer *s, struct version *v, const _Atomic(bool) *stop)
+{
+	struct feed f;
+	if (v->keys == NULL) {
+		return ST_ENOTSUP;
+	}
+	enum status st = feed_init(&f, s, v, stop);
+	if (st != ST_OK) {
+		return st;
+	}
+	/* Canonical order begins at the apex. */
+	st = version_walk(v, feed_node, &f);
+	return feed_end(&f, st);
+}
+
+enum status signer_sign_list(struct signer *s, struct version *v, const struct node *const *nodes,
+			     struct rrset *const *rrsets, size_t count, const _Atomic(bool) *stop)
+{
+	struct feed f;
+	if (v->keys == NULL) {
+		return ST_ENOTSUP;
+	}
+	enum status st = feed_init(&f, s, v, stop);
+	if (st != ST_OK) {
+		return st;
+	}
+	for (size_t i = 0; i < count && st == ST_OK; i++) {
+		if (signer_covers(nodes[i], rrsets[i])) {
+			st = feed_rrset(&f, nodes[i], rrsets[i]);
+		}
+	}
+	return feed_end(&f, st);
+}

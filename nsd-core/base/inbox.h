@@ -1,5 +1,5 @@
-/* The one door into a loop from another thread: a wait-free queue and a uv_async_t that is signalled
- * when the queue goes from empty to filled. */
+/* The one door into a loop from another thread: a wait-free queue and a uv_async_t that is
+ * signalled when the queue goes from empty to filled. */
 #pragma once
 
 #include "nsd-core/base/status.h"
@@ -24,5 +24,6 @@ enum status inbox_init(struct inbox *in, uv_loop_t *loop) MUST_USE;
 void inbox_post(struct inbox *in, struct inbox_msg *msg, void (*run)(struct inbox_msg *));
 /* Loop thread: runs what is queued now. */
 void inbox_drain(struct inbox *in);
-/* Loop thread: closes the async handle ('in' must live until the loop has run once more). */
+/* Loop thread: closes the async handle ('in' must live until the loop has run once more). No post
+ * after that; what is queued is not run: drain first, once the other threads have ended. */
 void inbox_close(struct inbox *in);

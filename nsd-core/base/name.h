@@ -8,9 +8,9 @@
 #define NAME_MAX_LEN	255
 #define NAME_MAX_LABELS 127
 /* Octets that name_to_text() may need, the final NUL included: every octet as \DDD. */
-#define NAME_TEXT_MAX	1024
+#define NAME_TEXT_MAX 1024
 /* Octets that name_sort_key() may need: every octet escaped to two, plus terminators. */
-#define NAME_KEY_MAX	512
+#define NAME_KEY_MAX 512
 
 /* Is there a valid uncompressed name at 'data'? Its length goes to *len. ST_EPARSE if not. */
 enum status name_check(const uint8_t *data, size_t avail, size_t *len) MUST_USE;
@@ -53,7 +53,8 @@ size_t name_sort_key(const uint8_t *name, uint8_t *key);
 
 /* Hashes are made label by label from the root, so that one pass gives those of all ancestors. */
 #define NAME_HASH_ROOT UINT64_C(0x9e3779b97f4a7c15)
-/* Hash of "label.parent" from the hash of parent; the label (its length octet first) in any case. */
+/* Hash of "label.parent" from the hash of parent; the label (its length octet first) in any case.
+ */
 uint64_t name_hash_label(uint64_t parent, const uint8_t *label);
 uint64_t name_hash(const uint8_t *name);
 
@@ -62,8 +63,9 @@ struct name_ref {
 	const uint8_t *wire; /* any case; borrowed */
 	uint16_t len;
 	uint8_t labels;
-	uint8_t offset[NAME_MAX_LABELS + 1]; /* offset[i]: start of the ancestor with labels - i labels */
-	uint64_t hash[NAME_MAX_LABELS + 1];  /* hash[n]: of the ancestor with n labels */
+	uint8_t offset[NAME_MAX_LABELS +
+		       1]; /* offset[i]: start of the ancestor with labels - i labels */
+	uint64_t hash[NAME_MAX_LABELS + 1]; /* hash[n]: of the ancestor with n labels */
 };
 
 void name_ref_init(struct name_ref *ref, const uint8_t *name);

@@ -57,5 +57,5 @@ enum status rrtype_from_text(const char *text, size_t len, uint16_t *type) MUST_
 /* Mnemonic, or TYPEnnn for what has none; buf has RRTYPE_TEXT_MAX. Returns buf. */
 char *rrtype_to_text(uint16_t type, char *buf);
 enum status rrclass_from_text(const char *text, size_t len, uint16_t *rrclass) MUST_USE;
-/* Types that may not stand in a zone: OPT, TSIG, TKEY, and all of 128-255 (RFC 6895 3.1). */
+/* Types that may not stand in a zone: 0, OPT, TSIG, TKEY, and all of 128-255 (RFC 6895 3.1). */
 bool rrtype_is_meta(uint16_t type);

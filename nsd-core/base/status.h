@@ -8,26 +8,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_USE    __attribute__((warn_unused_result))
+#define MUST_USE     __attribute__((warn_unused_result))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 enum status {
 	ST_OK = 0,
 	ST_ENOMEM,
-	ST_EPARSE,    /* malformed input */
-	ST_ESPACE,    /* does not fit into the room given, or into the format */
+	ST_EPARSE, /* malformed input */
+	ST_ESPACE, /* does not fit into the room given, or into the format */
 	ST_ENOENT,
 	ST_EEXIST,
-	ST_EBUSY,     /* under way; the result comes later */
-	ST_EAGAIN,    /* not now, the same call may succeed later */
+	ST_EBUSY,  /* under way; the result comes later */
+	ST_EAGAIN, /* not now, the same call may succeed later */
 	ST_EIO,
-	ST_EACCES,    /* may not be read: "unknown", never "absent" */
+	ST_EACCES, /* may not be read: "unknown", never "absent" */
 	ST_ETIMEDOUT,
-	ST_EREFUSED,  /* a rule forbids it */
+	ST_EREFUSED, /* a rule forbids it */
 	ST_ENOTSUP,
-	ST_ELIMIT,    /* a bound of ours is reached */
-	ST_ECRYPTO,   /* a key, a signature or a digest is wrong */
-	ST_EFATAL,    /* will not heal without the operator (a refused PIN, a missing key) */
+	ST_ELIMIT,  /* a bound of ours is reached */
+	ST_ECRYPTO, /* a key, a signature or a digest is wrong */
+	ST_EFATAL,  /* will not heal without the operator (a refused PIN, a missing key) */
 };
 
 /* A short lower-case phrase; static. */
@@ -42,8 +42,8 @@ enum diag_level {
 
 struct diag {
 	enum diag_level level;
-	char *file;      /* NULL: no file */
-	uint32_t line;   /* from 1; 0: unknown */
+	char *file;	 /* NULL: no file */
+	uint32_t line;	 /* from 1; 0: unknown */
 	uint32_t column; /* from 1, in octets; 0: unknown */
 	char *text;
 };
@@ -54,7 +54,7 @@ struct diags {
 	size_t count;
 	size_t room;
 	size_t limit;
-	size_t errors;   /* all, kept or not */
+	size_t errors; /* all, kept or not */
 	size_t warnings;
 };
 

@@ -8,9 +8,12 @@
 
 /* Decoders: 'text' may hold no white space. *out_len: octets written. ST_EPARSE; ST_ESPACE when
  * 'room' is too small. */
-enum status hex_decode(const char *text, size_t len, uint8_t *out, size_t room, size_t *out_len) MUST_USE;
-enum status base64_decode(const char *text, size_t len, uint8_t *out, size_t room, size_t *out_len) MUST_USE;
-enum status base32hex_decode(const char *text, size_t len, uint8_t *out, size_t room, size_t *out_len) MUST_USE;
+enum status hex_decode(const char *text, size_t len, uint8_t *out, size_t room,
+		       size_t *out_len) MUST_USE;
+enum status base64_decode(const char *text, size_t len, uint8_t *out, size_t room,
+			  size_t *out_len) MUST_USE;
+enum status base32hex_decode(const char *text, size_t len, uint8_t *out, size_t room,
+			     size_t *out_len) MUST_USE;
 
 /* Encoders: NUL-terminated; 'buf' must have TEXT_*_SIZE(len). Return buf. Hex is upper case,
  * base32hex lower case. */
@@ -28,10 +31,12 @@ enum status text_to_u32(const char *text, size_t len, uint32_t max, uint32_t *ou
 enum status text_to_sigtime(const char *text, size_t len, uint32_t *out) MUST_USE;
 char *sigtime_to_text(uint32_t t, char buf[15]);
 
-/* A master file's TTL: seconds, or a sum of units s m h d w in any case ("1h30m"); at most 2^31 - 1. */
+/* A master file's TTL: seconds, or a sum of units s m h d w in any case ("1h30m"); at most 2^31
+ * - 1. */
 enum status text_to_ttl(const char *text, size_t len, uint32_t *out) MUST_USE;
 
-/* Time as people read it: "2026-11-22 18:37:20Z". */
+/* Time as people read it: "2026-11-22 18:37:20Z"; past the year 9999 (INT64_MAX) "never", before
+ * the year 0 "long ago". */
 char *time_to_text(int64_t t, char buf[24]);
 
 /* Equal without regard to ASCII case. */

@@ -170,7 +170,9 @@ enum status rdata_ldns_check(uint16_t type, struct bytes rdata, const char **why
 	if (d == NULL) {
 		return ST_OK; /* unknown: opaque (RFC 3597) */
 	}
-	enum status st = rr_from_wire(type, rdata, &rr);
+	/* ldns takes a LOC of any size; version 0 has this one (RFC 1876 2). */
+	bool sized = type != LDNS_RR_TYPE_LOC || rdata.len == 16;
+	enum status st = sized ? rr_from_wire(type, rdata, &rr) : ST_EPARSE;
 	if (st == ST_OK) {
 		st = ldns_rr_rd_count(rr) < ldns_rr_descriptor_minimum(d) ? ST_EPARSE
 									  : rr_is(rr, rdata);
@@ -224,7 +226,8 @@ enum status rdata_ldns_text(uint16_t type, struct bytes rdata, struct text_out *
 	const char *part = rdata_part(text);
 	st = part == NULL || strpbrk(part, ";()") != NULL ? ST_ENOTSUP : text_is(text, rdata);
 	if (st == ST_OK) {
-		text_puts(t, part);
+		size_t len = strlen(part);
+		text_put(t, part, len - (len > 0 && part[len - 1] == ' '));
 	}
 out:
 	free(text);

@@ -373,29 +373,50 @@ static enum status parse_bitmap(struct rdata_parse *p, bool empty_allowed)
 	return ST_OK;
 }
 
-/* 'e', 'E' (RFC 7043: xx-xx-..., six or eight octets) and 'l' (RFC 6742: xxxx:xxxx:xxxx:xxxx). */
-static enum status parse_groups(struct rdata_parse *p, char field)
+/* 'e' and 'E' (RFC 7043): six or eight octets as xx-xx-... */
+static enum status parse_eui(struct rdata_parse *p, char field)
 {
 	const struct token *t = bare(p);
-	size_t digits = field == 'l' ? 4 : 2;
-	size_t groups = field == 'l' ? 4 : field == 'e' ? 6 : 8;
-	char separator = field == 'l' ? ':' : '-';
-	const char *why = field == 'l'	 ? "expected four groups of four hex digits"
-			  : field == 'e' ? "expected an EUI-48 address"
-					 : "expected an EUI-64 address";
-	if (t == NULL || t->len != groups * (digits + 1) - 1) {
+	size_t groups = field == 'e' ? 6 : 8;
+	const char *why =
+		field == 'e' ? "expected an EUI-48 address" : "expected an EUI-64 address";
+	if (t == NULL || t->len != groups * 3 - 1) {
 		return rdata_expected(p, why);
 	}
 	for (size_t i = 0; i < groups; i++) {
-		const char *group = t->text + i * (digits + 1);
-		uint8_t octets[2];
+		const char *group = t->text + i * 3;
+		uint8_t octet;
 		size_t len;
-		if ((i > 0 && group[-1] != separator) ||
-		    hex_decode(group, digits, octets, sizeof(octets), &len) != ST_OK) {
+		if ((i > 0 && group[-1] != '-') || hex_decode(group, 2, &octet, 1, &len) != ST_OK) {
 			return rdata_expected(p, why);
 		}
-		wwriter_put(&p->w, octets, len);
+		wwriter_u8(&p->w, octet);
 	}
+	p->next++;
+	return ST_OK;
+}
+
+/* 'l' (RFC 6742 2.1.2): four groups of one to four hex digits, as in IPv6 addresses. */
+static enum status parse_locator(struct rdata_parse *p)
+{
+	const struct token *t = bare(p);
+	char text[4 * 5 + 3];
+	uint8_t addr[16];
+	if (t == NULL || t->len > sizeof(text) - 3) {
+		return rdata_expected(p, "expected four groups of four hex digits");
+	}
+	/* Half of an address: without "::" in it, it takes this one to make the whole. */
+	memcpy(text, t->text, t->len);
+	memcpy(text + t->len, "::", 2);
+	bool whole = memmem(t->text, t->len, "::", 2) == NULL;
+	unsigned colons = 0;
+	for (size_t i = 0; i < t->len; i++) {
+		colons += t->text[i] == ':';
+	}
+	if (!whole || colons != 3 || ipv6_from_text(text, t->len + 2, addr) != ST_OK) {
+		return rdata_expected(p, "expected four groups of four hex digits");
+	}
+	wwriter_put(&p->w, addr, 8);
 	p->next++;
 	return ST_OK;
 }
@@ -453,8 +474,10 @@ static enum status parse_field(struct rdata_parse *p, char field)
 		return parse_bitmap(p, field == 'o');
 	case 'V':
 		return svcb_parse(p);
-	default: /* 'e' 'E' 'l' */
-		return parse_groups(p, field);
+	case 'l':
+		return parse_locator(p);
+	default: /* 'e' 'E' */
+		return parse_eui(p, field);
 	}
 }
 
@@ -489,7 +512,7 @@ static enum status parse_known(struct rdata_parse *p, const char *fields)
 			return st;
 		}
 	}
-	if (p->next < p->count) {
+	if (p->next < p->count && p->w.err == ST_OK) {
 		return rdata_expected(p, "expected the end of the record");
 	}
 	return ST_OK;
@@ -501,6 +524,26 @@ static bool is_generic(const struct token *tokens, size_t count)
 	       memcmp(tokens[0].text, "\\#", 2) == 0;
 }
 
+/* Where the token stands that rdata_check() may still find wrong when each field's text was right;
+ * 0: there is none. */
+static size_t checked_token(uint16_t type)
+{
+	switch (type) {
+	case RR_DS:
+	case RR_CDS:
+	case RR_ZONEMD:
+		return 3;
+	case RR_SSHFP:
+	case RR_SVCB:
+	case RR_HTTPS:
+		return 2;
+	case RR_CAA:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 enum status rdata_from_tokens(uint16_t type, const struct token *tokens, size_t count,
 			      const uint8_t *origin, uint8_t *out, size_t *out_len, size_t *bad,
 			      const char **why)
@@ -509,7 +552,8 @@ enum status rdata_from_tokens(uint16_t type, const struct token *tokens, size_t 
 	struct rdata_parse p = {.tokens = tokens, .count = count, .origin = origin};
 	enum status st;
 	wwriter_init(&p.w, out, RDATA_MAX);
-	if (is_generic(tokens, count)) {
+	bool generic = is_generic(tokens, count);
+	if (generic) {
 		st = parse_generic(&p);
 	} else if (fields != NULL) {
 		st = parse_known(&p, fields);
@@ -523,10 +567,10 @@ enum status rdata_from_tokens(uint16_t type, const struct token *tokens, size_t 
 		p.next = 0;
 		st = rdata_expected(&p, "expected at most 65535 octets of RDATA");
 	}
-	if (st == ST_OK) {
+	if (st == ST_OK && (generic || fields == NULL || checked_token(type) > 0)) {
 		struct bytes rdata = {out, wwriter_len(&p.w)};
-		/* Only what the fields' own text cannot rule out is left for this to find. */
-		p.next = 0;
+		p.next = generic ? 2 : checked_token(type);
+		p.next = p.next < count ? p.next : count;
 		st = rdata_check(type, rdata, &p.why);
 	}
 	if (st == ST_OK) {

@@ -102,22 +102,34 @@ static enum status scan_plain(struct scan *s)
 	return token_add(s, start, (size_t)(p - start), false);
 }
 
-/* A quoted string ends on the line where it starts, as in BIND: so a forgotten quote costs one
- * record and not the rest of the file. */
+/* A quoted string ends on the line where it starts unless the newline is escaped, as in BIND: so a
+ * forgotten quote costs one record and not the rest of the file. */
 static enum status scan_quoted(struct scan *s)
 {
-	const char *start = s->pos + 1;
-	const char *p = start;
+	const char *quote = s->pos;
+	const char *p = quote + 1;
+	uint32_t newlines = 0;
+	const char *last_line = s->line_start;
 	while (p < s->end && *p != '"' && *p != '\n') {
-		p += *p == '\\' && p + 1 < s->end && p[1] != '\n' ? 2 : 1;
+		if (*p == '\\' && p + 1 < s->end) {
+			p++;
+			if (*p == '\n') {
+				newlines++;
+				last_line = p + 1;
+			}
+		}
+		p++;
 	}
 	if (p >= s->end || *p == '\n') {
-		fault(s, s->pos, "expected a closing quote on the same line");
+		fault(s, quote, "expected a closing quote on the same line");
 		skip_line(s);
 		return ST_OK;
 	}
 	s->pos = p + 1;
-	return token_add(s, start, (size_t)(p - start), true);
+	enum status st = token_add(s, quote + 1, (size_t)(p - quote) - 1, true);
+	s->line += newlines;
+	s->line_start = last_line;
+	return st;
 }
 
 static void start_line(struct scan *s)

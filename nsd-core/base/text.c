@@ -251,8 +251,8 @@ static enum status date_to_sigtime(const char *text, uint32_t *out)
 	}
 	uint32_t days = days_before_year(year) + before_month[month - 1] +
 			(month > 2 && is_leap(year)) + day - 1;
-	uint64_t seconds =
-		(uint64_t)days * 86400 + field[3] * UINT64_C(3600) + field[4] * 60 + field[5];
+	uint64_t seconds = (uint64_t)days * 86400 + field[3] * UINT64_C(3600) +
+			   field[4] * UINT64_C(60) + field[5];
 	if (seconds > UINT32_MAX) {
 		return ST_EPARSE;
 	}

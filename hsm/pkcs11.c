@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SLOTS_MAX 4096
+
 static const struct {
 	CK_RV rv;
 	enum p11_class class;
@@ -236,30 +238,36 @@ static void device_free(struct device *dev)
 	free(dev);
 }
 
-static bool token_matches(const struct device *dev, PKCS11_SLOT *slot, CK_SLOT_ID id)
+/* Fields of CK_TOKEN_INFO are padded with blanks; 'out' has room for size + 1. */
+static void field_text(const unsigned char *field, size_t size, char *out)
 {
-	CK_FUNCTION_LIST *f = dev->module->f;
-	CK_TOKEN_INFO token;
+	size_t len = size;
+	while (len > 0 && (field[len - 1] == ' ' || field[len - 1] == '\0')) {
+		len--;
+	}
+	memcpy(out, field, len);
+	out[len] = '\0';
+}
+
+static bool token_matches(const struct device *dev, CK_SLOT_ID slot, CK_TOKEN_INFO *token)
+{
 	CK_SLOT_INFO info;
-	CK_SLOT_ID wanted;
-	if (slot->token == NULL) {
-		return false;
-	}
+	char label[LABEL_ROOM];
 	if (dev->opt->slot >= 0) {
-		return id == (CK_SLOT_ID)dev->opt->slot;
+		return slot == (CK_SLOT_ID)dev->opt->slot;
 	}
-	if (!slot->token->initialized) {
+	if ((token->flags & CKF_TOKEN_INITIALIZED) == 0) {
 		return false;
 	}
 	if (dev->opt->token != NULL) {
-		return slot->token->label != NULL &&
-		       strcmp(slot->token->label, dev->opt->token) == 0;
+		field_text(token->label, sizeof(token->label), label);
+		return strcmp(label, dev->opt->token) == 0;
 	}
-	wanted = p11_kit_uri_get_slot_id(dev->uri);
-	return f->C_GetTokenInfo(id, &token) == CKR_OK && f->C_GetSlotInfo(id, &info) == CKR_OK &&
-	       p11_kit_uri_match_token_info(dev->uri, &token) &&
+	CK_SLOT_ID wanted = p11_kit_uri_get_slot_id(dev->uri);
+	return dev->module->f->C_GetSlotInfo(slot, &info) == CKR_OK &&
+	       p11_kit_uri_match_token_info(dev->uri, token) &&
 	       p11_kit_uri_match_slot_info(dev->uri, &info) &&
-	       (wanted == (CK_SLOT_ID)-1 || wanted == id);
+	       (wanted == (CK_SLOT_ID)-1 || wanted == slot);
 }
 
 static void token_wanted(const struct device *dev, char *buf, size_t size)
@@ -273,38 +281,79 @@ static void token_wanted(const struct device *dev, char *buf, size_t size)
 	}
 }
 
-/* Under the exclusive gate. */
-static enum status token_choose(struct device *dev, struct fault *f)
+/* The slots that have a token; the caller frees them. */
+static CK_RV slots_list(CK_FUNCTION_LIST *f, CK_SLOT_ID **out, CK_ULONG *count)
 {
-	struct p11_module *m = dev->module;
-	PKCS11_SLOT *found = NULL;
+	CK_SLOT_ID *slots = NULL;
+	CK_RV rv;
+	do {
+		free(slots);
+		slots = NULL;
+		/* Asked without room, modules look for new tokens. */
+		rv = f->C_GetSlotList(CK_TRUE, NULL, count);
+		if (rv == CKR_OK && *count <= SLOTS_MAX) {
+			slots = calloc(*count + 1, sizeof(*slots));
+		}
+		if (slots != NULL) {
+			rv = f->C_GetSlotList(CK_TRUE, slots, count);
+		} else if (rv == CKR_OK) {
+			rv = CKR_HOST_MEMORY;
+		}
+	} while (rv == CKR_BUFFER_TOO_SMALL); /* one came in between */
+	if (rv != CKR_OK) {
+		free(slots);
+		return rv;
+	}
+	*out = slots;
+	return CKR_OK;
+}
+
+/* Under the exclusive gate. */
+static enum status token_choose(struct device *dev, CK_TOKEN_INFO *out, struct fault *f)
+{
+	CK_FUNCTION_LIST *list = dev->module->f;
+	CK_SLOT_ID *slots;
+	CK_ULONG count;
 	char wanted[80];
+	char serial[SERIAL_ROOM];
+	unsigned found = 0;
 	token_wanted(dev, wanted, sizeof(wanted));
-	for (unsigned i = 0; i < m->slot_count; i++) {
-		PKCS11_SLOT *slot = &m->slots[i];
-		if (!token_matches(dev, slot, PKCS11_get_slotid_from_slot(slot))) {
+	CK_RV rv = slots_list(list, &slots, &count);
+	if (rv != CKR_OK) {
+		return p11_fault(f, "C_GetSlotList", rv);
+	}
+	for (CK_ULONG i = 0; i < count && found < 2; i++) {
+		CK_TOKEN_INFO info;
+		/* A slot that fails must not keep us from another one's token. */
+		if (list->C_GetTokenInfo(slots[i], &info) != CKR_OK ||
+		    !token_matches(dev, slots[i], &info)) {
 			continue;
 		}
-		if (found != NULL) {
-			fault_set(f, FAULT_DEVICE,
-				  "two tokens %s, serials %s and %s: choose with uri or slot",
-				  wanted, found->token->serialnr, slot->token->serialnr);
-			return ST_EFATAL;
+		if (found++ > 0) {
+			field_text(info.serialNumber, sizeof(info.serialNumber), serial);
+			break;
 		}
-		found = slot;
+		*out = info;
+		dev->slot = slots[i];
+		field_text(info.label, sizeof(info.label), dev->label);
+		field_text(info.serialNumber, sizeof(info.serialNumber), dev->serial);
 	}
-	if (found == NULL) {
+	free(slots);
+	if (found > 1) {
+		fault_set(f, FAULT_DEVICE,
+			  "two tokens %s, serials %s and %s: choose with uri or slot", wanted,
+			  dev->serial, serial);
+		return ST_EFATAL;
+	}
+	if (found == 0) {
 		fault_set(f, FAULT_DEVICE, "no token %s: the device is away, or was never there",
 			  wanted);
 		return ST_EAGAIN;
 	}
-	if (!found->token->initialized) {
+	if ((out->flags & CKF_TOKEN_INITIALIZED) == 0) {
 		fault_set(f, FAULT_DEVICE, "the token %s is not initialised", wanted);
 		return ST_EFATAL;
 	}
-	dev->slot = PKCS11_get_slotid_from_slot(found);
-	snprintf(dev->label, sizeof(dev->label), "%s", found->token->label);
-	snprintf(dev->serial, sizeof(dev->serial), "%s", found->token->serialnr);
 	return ST_OK;
 }
 
@@ -331,26 +380,19 @@ CK_RV p11_logged_in(struct device *dev, bool *out)
 	return rv;
 }
 
-/* Fields of CK_TOKEN_INFO are padded with blanks; libp11 cuts them off. */
-static bool padded_equal(const unsigned char *field, size_t size, const char *text)
-{
-	size_t len = size;
-	while (len > 0 && (field[len - 1] == ' ' || field[len - 1] == '\0')) {
-		len--;
-	}
-	return strlen(text) == len && memcmp(field, text, len) == 0;
-}
-
 CK_RV p11_same_token(struct device *dev)
 {
 	CK_TOKEN_INFO info;
+	char label[LABEL_ROOM];
+	char serial[SERIAL_ROOM];
 	CK_RV rv = dev->module->f->C_GetTokenInfo(dev->slot, &info);
-	if (rv == CKR_OK &&
-	    (!padded_equal(info.serialNumber, sizeof(info.serialNumber), dev->serial) ||
-	     !padded_equal(info.label, sizeof(info.label), dev->label))) {
-		rv = CKR_TOKEN_NOT_PRESENT;
+	if (rv != CKR_OK) {
+		return rv;
 	}
-	return rv;
+	field_text(info.label, sizeof(info.label), label);
+	field_text(info.serialNumber, sizeof(info.serialNumber), serial);
+	bool same = strcmp(label, dev->label) == 0 && strcmp(serial, dev->serial) == 0;
+	return same ? CKR_OK : CKR_TOKEN_NOT_PRESENT;
 }
 
 /* What the token says about its PIN before a try is spent on it. */
@@ -432,16 +474,12 @@ enum status p11_login(struct device *dev, struct fault *f)
 static enum status token_open(struct device *dev, struct fault *f)
 {
 	CK_TOKEN_INFO info;
-	enum status st = token_choose(dev, f);
+	enum status st = token_choose(dev, &info, f);
 	if (st != ST_OK) {
 		return st;
 	}
-	CK_RV rv = dev->module->f->C_GetTokenInfo(dev->slot, &info);
-	if (rv != CKR_OK) {
-		return p11_fault(f, "C_GetTokenInfo", rv);
-	}
 	dev->login_required = (info.flags & CKF_LOGIN_REQUIRED) != 0;
-	rv = anchor_open(dev);
+	CK_RV rv = anchor_open(dev);
 	if (rv != CKR_OK) {
 		return p11_fault(f, "C_OpenSession", rv);
 	}

@@ -1,10 +1,10 @@
 /* The inside of the pkcs11 backend.
  *
- * libp11 loads the module, initialises it with locking, lists slots and tokens, and finalises it.
- * The rest goes through the module's own function list: libp11 keeps the PIN for later log-ins
- * (PKCS11_login), hangs where no session can be had, pools at most 16 sessions and makes RSA keys
- * where EC is asked. For the same reason its list of slots is let go only when the module is
- * finalised: releasing a slot closes all sessions the process has on it.
+ * libp11 loads the module, initialises it with locking, and finalises it. The rest goes through the
+ * module's own function list: libp11 0.4.12 keeps the PIN for later log-ins (PKCS11_login), closes
+ * all sessions the process has on a slot when it lets go of a list of slots, crashes where it
+ * should refresh a list of two (PKCS11_update_slots), hangs where no session can be had, pools at
+ * most 16 sessions, and makes RSA keys where EC is asked.
  *
  * Locks, in this order: the module's gate, the module's serial lock. The gate is shared by whoever
  * uses the module and exclusive for opening a device, for initialising and finalising: no thread is
@@ -52,9 +52,8 @@ struct p11_module {
 	pthread_rwlock_t gate;
 	pthread_mutex_t serial;
 	/* Changed under the exclusive gate only. */
-	PKCS11_CTX *ctx; /* NULL: not initialised */
-	PKCS11_SLOT *slots;
-	unsigned slot_count;
+	PKCS11_CTX *ctx;     /* NULL: not initialised */
+	bool own_instance;   /* 'f' is initialised beside what libp11 has */
 	uint64_t generation; /* initialisations; 0: never */
 	unsigned devices;    /* open */
 };
@@ -65,7 +64,7 @@ enum status p11_module_get(const char *path, const char *init_args, struct p11_m
 void p11_module_put(struct p11_module *m);
 /* ST_EAGAIN: a thread is inside and does not come out. */
 enum status p11_module_lock(struct p11_module *m, struct fault *f) MUST_USE;
-/* Under the exclusive gate. Initialises where needed, else looks at the slots again. */
+/* Under the exclusive gate. Initialises where that was not done or was undone. */
 enum status p11_module_start(struct p11_module *m, struct fault *f) MUST_USE;
 void p11_module_stop(struct p11_module *m);
 

@@ -159,15 +159,22 @@ static void openssl_reason(char *buf, size_t size)
 	ERR_clear_error();
 }
 
-static enum status slots_list(struct p11_module *m, struct fault *f)
+/* libp11 has initialised the function list that it was given. Most modules have but one; p11-kit's
+ * client makes one for each who asks, with a connection of its own. */
+static enum status instance_start(struct p11_module *m, struct fault *f)
 {
-	char reason[80];
-	/* Keeps what it knows of slots that are still there, and their sessions with it. */
-	if (PKCS11_update_slots(m->ctx, &m->slots, &m->slot_count) != 0) {
-		openssl_reason(reason, sizeof(reason));
-		fault_set(f, FAULT_DEVICE, "cannot list the module's slots: %s", reason);
-		return ST_EAGAIN;
+	CK_C_INITIALIZE_ARGS args = {
+		.flags = CKF_OS_LOCKING_OK,
+		.pReserved = m->init_args,
+	};
+	CK_RV rv = m->f->C_Initialize(&args);
+	if (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+		return ST_OK;
 	}
+	if (rv != CKR_OK) {
+		return p11_fault(f, "C_Initialize", rv);
+	}
+	m->own_instance = true;
 	return ST_OK;
 }
 
@@ -175,7 +182,7 @@ enum status p11_module_start(struct p11_module *m, struct fault *f)
 {
 	char reason[80];
 	if (m->ctx != NULL) {
-		return slots_list(m, f);
+		return ST_OK;
 	}
 	PKCS11_CTX *ctx = context_new(m->init_args);
 	if (ctx == NULL) {
@@ -190,7 +197,7 @@ enum status p11_module_start(struct p11_module *m, struct fault *f)
 	}
 	m->ctx = ctx;
 	m->generation++;
-	enum status st = slots_list(m, f);
+	enum status st = instance_start(m, f);
 	if (st != ST_OK) {
 		p11_module_stop(m);
 	}
@@ -202,11 +209,10 @@ void p11_module_stop(struct p11_module *m)
 	if (m->ctx == NULL) {
 		return;
 	}
-	if (m->slots != NULL) {
-		PKCS11_release_all_slots(m->ctx, m->slots, m->slot_count);
+	if (m->own_instance) {
+		(void)m->f->C_Finalize(NULL);
+		m->own_instance = false;
 	}
-	m->slots = NULL;
-	m->slot_count = 0;
 	PKCS11_CTX_unload(m->ctx);
 	context_free(m->ctx);
 	m->ctx = NULL;

@@ -22,6 +22,21 @@ struct load {
 	unsigned tag_collisions;
 };
 
+/* What a keystore's fault means for the zone: that it cannot be had now, where it is not graver. */
+static enum status keystore_status(enum status st)
+{
+	switch (st) {
+	case ST_OK:
+	case ST_ENOENT:
+	case ST_ENOMEM:
+	case ST_ECRYPTO:
+	case ST_EFATAL:
+		return st;
+	default:
+		return ST_EAGAIN;
+	}
+}
+
 static const struct key_wanted *wanted_for(const struct key_wanted *wanted, size_t count,
 					   const struct key *key)
 {
@@ -94,16 +109,12 @@ static enum status find_handle(struct keystore *store, const char *zone, const s
 			    zone, key_role_text(key->role), key->tag, key->keystore,
 			    why.count > 0 && why.items[0].text != NULL ? why.items[0].text : "");
 		break;
-	case ST_EFATAL:
-		warn_with(d, zone, key, &why, st);
-		break;
 	default:
 		warn_with(d, zone, key, &why, st);
-		st = ST_EAGAIN;
 		break;
 	}
 	diags_fini(&why);
-	return st;
+	return keystore_status(st);
 }
 
 static struct key_entry *find_entry(struct load *l, const struct key_wanted *w,
@@ -176,7 +187,7 @@ static enum status generate(struct load *l, const struct key_wanted *w, struct k
 		struct key key;
 		enum status st = keystore_generate(w->store, label, &handle, l->d);
 		if (st != ST_OK) {
-			return st;
+			return keystore_status(st);
 		}
 		key_describe(l, w, handle, &key);
 		if (!tag_taken(l, key.tag)) {
@@ -196,7 +207,14 @@ static enum status record_error(struct load *l, enum status st)
 	diags_error(l->d, "zone %s: its keys cannot be put on record: %s", l->zone,
 		    status_text(st));
 	/* There already: two builders made keys for one zone. The other's are as good. */
-	return st == ST_EEXIST ? ST_EAGAIN : st == ST_ENOMEM ? st : ST_EIO;
+	switch (st) {
+	case ST_EEXIST:
+		return ST_EAGAIN;
+	case ST_ENOMEM:
+		return st;
+	default:
+		return ST_EIO;
+	}
 }
 
 static enum status make_key(struct load *l, const struct key_wanted *w)
@@ -257,11 +275,11 @@ static enum status adopt(struct load *l, const struct key_wanted *w, struct key_
 		key->times.removed = l->now;
 		enum status put = key_record_put(l->db, l->apex, entry, 1, false);
 		st = put == ST_OK ? ST_ENOENT : record_error(l, put);
-	} else {
+	} else if (l->d != NULL) {
 		diags_take(l->d, &why);
 	}
 	diags_fini(&why);
-	return st;
+	return keystore_status(st);
 }
 
 static enum status provide(struct load *l, const struct key_wanted *w)

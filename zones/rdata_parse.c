@@ -9,7 +9,11 @@
 const char *rdata_why(const char *what, const char *detail)
 {
 	static _Thread_local char buf[160];
-	snprintf(buf, sizeof(buf), "expected %s (%s)", what, detail);
+	if (detail == NULL) {
+		snprintf(buf, sizeof(buf), "expected %s", what);
+	} else {
+		snprintf(buf, sizeof(buf), "expected %s (%s)", what, detail);
+	}
 	return buf;
 }
 

@@ -65,7 +65,7 @@ enum status rdata_unescape(const char *text, size_t len, uint8_t *out, size_t ro
 			   size_t *out_len) MUST_USE;
 /* Fails at the present token. */
 enum status rdata_expected(struct rdata_parse *p, const char *why) MUST_USE;
-/* "expected WHAT (DETAIL)" in the thread's buffer. */
+/* "expected WHAT (DETAIL)" in the thread's buffer; detail may be NULL. */
 const char *rdata_why(const char *what, const char *detail);
 enum status ipv4_from_text(const char *text, size_t len, uint8_t out[4]) MUST_USE;
 enum status ipv6_from_text(const char *text, size_t len, uint8_t out[16]) MUST_USE;

@@ -1,0 +1,208 @@
+#include "zones/content.h"
+#include "zones/rdata.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const uint8_t apex[] = "\7Example\3com";
+
+static void add(struct content *c, const char *owner, uint16_t type, uint32_t ttl, const char *data,
+		size_t len)
+{
+	uint8_t name[NAME_MAX_LEN];
+	size_t name_octets;
+	struct place place = {0, (uint32_t)c->record_count + 1, 1};
+	assert_int_equal(name_from_text(owner, strlen(owner), apex, name, &name_octets, NULL),
+			 ST_OK);
+	struct bytes rdata = {(const uint8_t *)data, len};
+	assert_int_equal(content_add(c, name, type, ttl, rdata, place), ST_OK);
+}
+
+static void test_add(void **state)
+{
+	(void)state;
+	struct content c;
+	uint16_t file = 99;
+	content_init(&c, apex);
+	assert_memory_equal(c.apex, "\7example\3com", 13);
+	assert_int_equal(content_file(&c, "a", &file), ST_OK);
+	assert_int_equal(file, 0);
+	assert_int_equal(content_file(&c, "b", &file), ST_OK);
+	assert_int_equal(file, 1);
+	assert_int_equal(content_file(&c, "a", &file), ST_OK);
+	assert_int_equal(file, 0);
+	assert_int_equal(content_file(&c, "c", &file), ST_OK);
+	assert_string_equal(c.files[2], "c");
+
+	add(&c, "WWW", RR_A, 60, "\1\2\3\4", 4);
+	add(&c, "www", RR_A, 61, "\1\2\3\5", 4);
+	add(&c, "ww", RR_A, 61, "", 0);
+	assert_memory_equal(c.records[0].owner, "\3www\7example\3com", 17);
+	assert_ptr_equal(c.records[0].owner, c.records[1].owner);
+	assert_ptr_not_equal(c.records[1].owner, c.records[2].owner);
+	assert_int_equal(c.records[1].seq, 1);
+	assert_int_equal(c.records[1].ttl, 61);
+	assert_int_equal(c.records[1].place.line, 2);
+	assert_int_equal(c.records[2].rdata_len, 0);
+	content_fini(&c);
+}
+
+/* Owners in canonical order (RFC 4034 6.1's example), as they must come out. */
+static const char *const ordered[] = {
+	"@", "a", "yljkjljk.a", "z.a", "zabc.a", "z", "\\001.z", "*.z", "\\200.z",
+};
+#define ORDERED (sizeof(ordered) / sizeof(ordered[0]))
+
+static void sorted_is(const struct content *c)
+{
+	assert_int_equal(c->record_count, ORDERED);
+	assert_int_equal(c->set_count, ORDERED);
+	for (size_t i = 0; i < ORDERED; i++) {
+		uint8_t name[NAME_MAX_LEN];
+		size_t len;
+		assert_int_equal(
+			name_from_text(ordered[i], strlen(ordered[i]), apex, name, &len, NULL),
+			ST_OK);
+		assert_true(name_equal(c->records[i].owner, name));
+		assert_int_equal(c->sets[i].first, i);
+		assert_int_equal(c->sets[i].count, 1);
+	}
+}
+
+/* Every rotation and its reverse come out alike. */
+static void test_sort_owners(void **state)
+{
+	(void)state;
+	for (size_t turn = 0; turn < 2 * ORDERED; turn++) {
+		struct content c;
+		content_init(&c, apex);
+		for (size_t i = 0; i < ORDERED; i++) {
+			size_t at = (i + turn) % ORDERED;
+			at = turn < ORDERED ? at : ORDERED - 1 - at;
+			add(&c, ordered[at], RR_A, 60, "\1\2\3\4", 4);
+		}
+		assert_int_equal(content_sort(&c), ST_OK);
+		sorted_is(&c);
+		assert_int_equal(content_sort(&c), ST_OK);
+		sorted_is(&c);
+		content_fini(&c);
+	}
+}
+
+static void test_sort_outside(void **state)
+{
+	(void)state;
+	struct content c;
+	content_init(&c, apex);
+	add(&c, "zz.org.", RR_A, 60, "\1\2\3\4", 4);
+	add(&c, "b", RR_A, 60, "\1\2\3\4", 4);
+	add(&c, ".", RR_A, 60, "\1\2\3\4", 4);
+	add(&c, "a", RR_A, 60, "\1\2\3\4", 4);
+	add(&c, "com.", RR_A, 60, "\1\2\3\4", 4);
+	assert_int_equal(content_sort(&c), ST_OK);
+	for (size_t i = 1; i < c.record_count; i++) {
+		assert_true(name_compare(c.records[i - 1].owner, c.records[i].owner) < 0);
+	}
+	content_fini(&c);
+}
+
+static void test_sort_records(void **state)
+{
+	(void)state;
+	struct content c;
+	content_init(&c, apex);
+	add(&c, "b", RR_TXT, 1, "\1x", 2);
+	add(&c, "a", RR_NS, 2, "\1B\0", 3);
+	add(&c, "b", RR_A, 3, "\2\2\2\2", 4);
+	add(&c, "A", RR_NS, 4, "\1a\0", 3);
+	add(&c, "b", RR_A, 5, "\1\1\1\1", 4);
+	add(&c, "a", RR_NS, 6, "\1b\0", 3); /* the first, in another case */
+	add(&c, "b", RR_TXT, 7, "\1X", 2);  /* not the same: TXT has no case to ignore */
+	add(&c, "b", RR_A, 8, "\2\2\2\2", 4);
+	assert_int_equal(content_sort(&c), ST_OK);
+	static const uint32_t ttls[] = {4, 2, 5, 3, 7, 1};
+	assert_int_equal(c.record_count, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(c.records[i].ttl, ttls[i]);
+	}
+	assert_int_equal(c.set_count, 3);
+	static const struct record_set sets[] = {{0, 2}, {2, 2}, {4, 2}};
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(c.sets[i].first, sets[i].first);
+		assert_int_equal(c.sets[i].count, sets[i].count);
+	}
+	content_fini(&c);
+}
+
+static void test_rrsigs_by_covered_type(void **state)
+{
+	(void)state;
+	struct content c;
+	content_init(&c, apex);
+	add(&c, "@", RR_RRSIG, 1, "\0\x10\15\2\0\0\0\1\0\0\0\1\0\0\0\1\0\1\0x", 20);
+	add(&c, "@", RR_RRSIG, 2, "\0\6\15\2\0\0\0\1\0\0\0\1\0\0\0\1\0\1\0x", 20);
+	assert_int_equal(content_sort(&c), ST_OK);
+	assert_int_equal(be16_get(c.records[0].rdata), RR_SOA);
+	assert_int_equal(be16_get(c.records[1].rdata), RR_TXT);
+	assert_int_equal(c.set_count, 1);
+	content_fini(&c);
+}
+
+static void test_sort_empty(void **state)
+{
+	(void)state;
+	struct content c;
+	content_init(&c, apex);
+	assert_int_equal(content_sort(&c), ST_OK);
+	assert_int_equal(c.set_count, 0);
+	content_fini(&c);
+}
+
+/* More than the records' first room, in an order without order. */
+static void test_sort_many(void **state)
+{
+	(void)state;
+	struct content c;
+	uint32_t x = 1;
+	content_init(&c, apex);
+	for (int i = 0; i < 5000; i++) {
+		char owner[32];
+		x = x * 1664525 + 1013904223;
+		snprintf(owner, sizeof(owner), "h%u.s%u", x >> 22, x >> 30);
+		char data[4] = {(char)(x >> 8), 0, 0, (char)(x >> 16)};
+		add(&c, owner, x >> 31 ? RR_A : RR_CAA, 1, data, 4);
+	}
+	assert_int_equal(content_sort(&c), ST_OK);
+	size_t in_sets = 0;
+	for (size_t i = 0; i < c.set_count; i++) {
+		assert_int_equal(c.sets[i].first, in_sets);
+		in_sets += c.sets[i].count;
+	}
+	assert_int_equal(in_sets, c.record_count);
+	for (size_t i = 1; i < c.record_count; i++) {
+		const struct record *a = &c.records[i - 1];
+		const struct record *b = &c.records[i];
+		int diff = name_compare(a->owner, b->owner);
+		diff = diff != 0 ? diff : a->type - b->type;
+		diff = diff != 0 ? diff : memcmp(a->rdata, b->rdata, 4);
+		assert_true(diff < 0);
+	}
+	content_fini(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_sort_owners),
+		cmocka_unit_test(test_sort_outside),
+		cmocka_unit_test(test_sort_records),
+		cmocka_unit_test(test_rrsigs_by_covered_type),
+		cmocka_unit_test(test_sort_empty),
+		cmocka_unit_test(test_sort_many),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -17,13 +17,14 @@ tidy_args=(--quiet -p "$build" --extra-arg=-Wno-unknown-warning-option --extra-a
 	--extra-arg=-U_FORTIFY_SOURCE)
 
 tidy_one() {
-	local file=$1 hash
+	local file=$1 hash output
 	hash=$( (cat "$source/.clang-tidy" && clang -E -D_GNU_SOURCE -I"$source" $tidy_cflags "$file") |
 		sha256sum | cut -d' ' -f1)
 	if [ -e "$cache/$hash" ]; then
 		return 0
 	fi
-	if clang-tidy "${@:2}" "$file" 2>&1 | grep -vE '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter'; then
+	if ! output=$(clang-tidy "${@:2}" "$file" 2>&1); then
+		printf '%s\n' "$output" | grep -vE '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter'
 		return 1
 	fi
 	touch "$cache/$hash"

@@ -321,15 +321,12 @@ static void faults_are_healed_by_their_class(void **state)
 		{"wrong once", "C_Sign", "wrong", 0, 1, ST_OK, 0, 0, 0, 2, 1},
 		{"wrong always", "C_Sign", "wrong", 0, -1, ST_ECRYPTO, 0, 0, 0, 2, 2},
 	};
+	use(fx, wrapper(), 1);
+	make_key(fx);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct keystore_health before;
 		struct keystore_health after;
 		print_message("%s\n", cases[i].name);
-		hsm_key_unref(fx->key);
-		fx->key = NULL;
-		use(fx, wrapper(), 1);
-		make_key(fx);
-		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 		keystore_health(fx->ks, &before);
 		wrap_use(fx->dir, SOFTHSM_MODULE);
 		wrap_rule(cases[i].function, cases[i].action, cases[i].value, cases[i].times);
@@ -349,6 +346,7 @@ static void faults_are_healed_by_their_class(void **state)
 		assert_int_equal(wrap_calls("C_Login"), cases[i].login);
 		assert_int_equal(wrap_calls("C_OpenSession"), cases[i].open);
 		assert_int_equal(wrap_calls("C_FindObjectsInit"), cases[i].find);
+		/* Key found, session open: as the next case wants it. */
 		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 	}
 }
@@ -504,7 +502,7 @@ static void a_pin_that_changed_meanwhile_locks(void **state)
 	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
 	assert_int_equal(wrap_calls("C_Login"), before + 1);
 	file_write(fx->pin, PIN);
-	EVENTUALLY(state_of(fx) == KEYSTORE_UP);
+	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
 	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 }
 

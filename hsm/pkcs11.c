@@ -473,7 +473,7 @@ enum status p11_login(struct device *dev, struct fault *f)
 /* Under the exclusive gate, on an initialised module. */
 static enum status token_open(struct device *dev, struct fault *f)
 {
-	CK_TOKEN_INFO info;
+	CK_TOKEN_INFO info = {0};
 	enum status st = token_choose(dev, &info, f);
 	if (st != ST_OK) {
 		return st;

@@ -249,6 +249,12 @@ static void one_lane_serves_both(void **state)
 	jobs_free(j);
 }
 
+static void *free_keystore(void *arg)
+{
+	keystore_free(arg);
+	return NULL;
+}
+
 static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 {
 	struct fixture *fx = *state;
@@ -272,7 +278,7 @@ static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 
 	struct keystore *ks = fx->ks;
 	fx->ks = NULL;
-	assert_int_equal(pthread_create(&freer, NULL, (void *(*)(void *))keystore_free, ks), 0);
+	assert_int_equal(pthread_create(&freer, NULL, free_keystore, ks), 0);
 	EVENTUALLY(jobs_submit(j, 10, ks, HSM_QUERY, fx->key) == ST_EAGAIN);
 	wrap_clear();
 	pthread_join(freer, NULL);

@@ -1,0 +1,455 @@
+/* One build: the file or what the clock asks for -> draft -> serial -> version -> signatures ->
+ * record. */
+#include "nsd-core/zonemgr_build.h"
+
+#include "nsd-core/base/clock.h"
+#include "zones/rdata.h"
+
+#include <stdlib.h>
+
+/* A refresh takes along what falls due within this part of the refresh time, so that serials do not
+ * move for every single signature; at most a day of it. */
+#define REFRESH_AHEAD_PART  20
+#define REFRESH_AHEAD_MAX_S 86400
+
+/* A build under way. */
+struct making {
+	struct build *b;
+	struct build_source *src;
+	struct content content;
+	bool has_content;
+	struct draft *draft;
+	struct keyset *keys; /* a reference; NULL: the zone is served as it is */
+	struct zone_record record;
+	uint32_t file_serial;
+	bool has_file_serial;
+	uint32_t serial; /* of the new version */
+	/* What must be signed before publication. */
+	const struct node **nodes;
+	struct rrset **rrsets;
+	size_t count, room;
+	struct version *version;
+};
+
+void build_init(struct build *b, struct build_source *src)
+{
+	*b = (struct build){.src = src};
+	diags_init(&b->diags, DIAGS_LIMIT);
+}
+
+void build_fini(struct build *b)
+{
+	file_stamps_fini(&b->read);
+	file_stamps_fini(&b->seen);
+	diags_fini(&b->diags);
+	version_unref(b->next);
+	b->next = NULL;
+}
+
+enum status build_rebind(const struct build_source *src, struct keyset *keys, struct diags *d)
+{
+	return keyset_rebind(keys, src->policy->wanted, src->policy->wanted_count, d);
+}
+
+void build_blame_keystores(const struct build_source *src, struct diags *d)
+{
+	char zone[NAME_TEXT_MAX];
+	size_t before = d->errors;
+
+	name_to_text(src->apex, zone);
+	for (size_t i = 0; i < src->policy->wanted_count; i++) {
+		struct keystore *store = src->policy->wanted[i].store;
+		struct keystore_health health;
+		if (i > 0 && store == src->policy->wanted[i - 1].store) {
+			continue;
+		}
+		keystore_health(store, &health);
+		if (health.state != KEYSTORE_UP) {
+			diags_error(d, "zone %s: signing waits for keystore %s: %s", zone,
+				    keystore_name(store),
+				    health.detail[0] != '\0' ? health.detail : "not open yet");
+		}
+	}
+	if (d->errors == before) {
+		diags_error(d, "zone %s: signing waits: a signature could not be made", zone);
+	}
+}
+
+static enum status get_keys(struct making *m)
+{
+	const struct build_policy *policy = m->src->policy;
+
+	if (policy == NULL) {
+		return ST_OK;
+	}
+	if (m->b->base != NULL && m->b->base->keys != NULL) {
+		m->keys = keyset_ref(m->b->base->keys);
+		return ST_OK;
+	}
+	return keyset_load(m->src->db, m->src->apex, &policy->params, policy->wanted,
+			   policy->wanted_count, clock_wall_s(), &m->keys, &m->b->diags);
+}
+
+/* RFC 1982: the file's serial where it is ahead of the last one published, else the next. */
+static uint32_t serial_after(const struct making *m, uint32_t last)
+{
+	return m->has_file_serial && serial_gt(m->file_serial, last) ? m->file_serial : last + 1;
+}
+
+/* The greater of what is served and what is on record. */
+static bool last_serial(const struct making *m, uint32_t *last)
+{
+	const struct version *base = m->b->base;
+
+	if (base != NULL) {
+		*last = base->serial;
+	}
+	if (m->record.has_serial && (base == NULL || serial_gt(m->record.serial, *last))) {
+		*last = m->record.serial;
+	}
+	return base != NULL || m->record.has_serial;
+}
+
+/* The file's records into the draft. Of a zone with a policy the SOA gets the serial that is
+ * served, so that a file that says nothing new changes nothing; of the first version, at once the
+ * right one. */
+static enum status apply_file(struct making *m)
+{
+	const struct build *b = m->b;
+	uint32_t last = 0;
+	enum status st = content_serial(&m->content, NULL, &m->file_serial);
+
+	if (st != ST_OK) {
+		return st;
+	}
+	m->has_file_serial = true;
+	m->serial = m->file_serial;
+	if (m->src->policy != NULL && last_serial(m, &last)) {
+		uint32_t ignored;
+		m->serial = b->base != NULL ? b->base->serial : serial_after(m, last);
+		st = content_serial(&m->content, &m->serial, &ignored);
+	}
+	if (st == ST_OK) {
+		st = draft_apply(m->draft, &m->content, m->src->policy != NULL);
+	}
+	return st == ST_OK ? build_check_loss(m->b, m->draft) : st;
+}
+
+static enum status renew(struct making *m)
+{
+	const struct build *b = m->b;
+	uint32_t ahead = m->keys->params.refresh / REFRESH_AHEAD_PART;
+
+	if (ahead > REFRESH_AHEAD_MAX_S) {
+		ahead = REFRESH_AHEAD_MAX_S;
+	}
+	return signer_renew_due(m->draft, b->base, clock_wall_s() + ahead, &m->b->renewed);
+}
+
+/* CDS and CDNSKEY stand once a DS would be safe, and from then on: what says so is on record. */
+static bool wants_cds(const struct making *m)
+{
+	const struct sign_params *p = &m->keys->params;
+
+	return p->publish_cds && ds_safe_from(&m->record, p->propagation) <= clock_wall_s();
+}
+
+static enum status fill_draft(struct making *m)
+{
+	enum status st = ST_OK;
+
+	/* First, while the draft is the base: renewed RRsets that the file leaves as they are stay.
+	 */
+	if ((m->b->want & BUILD_REFRESH) != 0 && m->keys != NULL && m->b->base != NULL) {
+		st = renew(m);
+	}
+	if (st == ST_OK && m->has_content) {
+		st = apply_file(m);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m))
+			       : draft_settle(m->draft);
+}
+
+/* The same SOA with m->serial. */
+static enum status put_serial(struct making *m)
+{
+	const struct node *n = draft_find(m->draft, m->src->apex);
+	const struct rrset *soa = n != NULL ? node_rrset(n, RR_SOA) : NULL;
+	struct rrset *changed = NULL;
+	uint8_t rdata[2 * NAME_MAX_LEN + 20];
+
+	if (soa == NULL) {
+		return ST_EPARSE;
+	}
+	struct bytes old = rdata_at(soa->data);
+	if (old.len < 20 || old.len > sizeof(rdata)) {
+		return ST_EPARSE;
+	}
+	memcpy(rdata, old.data, old.len);
+	be32_put(rdata + old.len - 20, m->serial);
+	enum status st = rrset_new(RR_SOA, soa->ttl, &(struct bytes){rdata, old.len}, 1, &changed);
+	if (st == ST_OK) {
+		st = draft_put(m->draft, m->src->apex, changed);
+	}
+	return st == ST_OK ? draft_settle(m->draft) : st;
+}
+
+/* A zone served as it is keeps its file's serial, whatever secondaries will make of it. */
+static void warn_serial(struct making *m)
+{
+	const struct version *base = m->b->base;
+
+	if (base == NULL || serial_gt(m->serial, base->serial)) {
+		return;
+	}
+	diags_add(&m->b->diags, DIAG_WARNING, m->src->path, 0, 0,
+		  m->serial == base->serial
+			  ? "the zone has changed, its serial %u has not: secondaries will not "
+			    "notice"
+			  : "the serial went back to %u: secondaries will not notice",
+		  m->serial);
+}
+
+/* Is there a new version, and which serial has it? */
+static enum status settle_serial(struct making *m, bool *is_new)
+{
+	const struct version *base = m->b->base;
+	uint32_t last = 0;
+	bool changed = draft_changed(m->draft);
+
+	if (base == NULL) {
+		*is_new = true;
+		return ST_OK;
+	}
+	if (m->keys == NULL) {
+		if (changed) {
+			warn_serial(m);
+		}
+		*is_new = changed;
+		return ST_OK;
+	}
+	bool has_last = last_serial(m, &last);
+	if (!changed && !(m->has_file_serial && has_last && serial_gt(m->file_serial, last))) {
+		*is_new = false;
+		return ST_OK;
+	}
+	m->serial = serial_after(m, last);
+	enum status st = put_serial(m);
+	if (st == ST_OK) {
+		*is_new = true;
+	}
+	return st;
+}
+
+/* Before a version is seen, all of an eager zone is signed; of others the records of the apex that
+ * every answer needs, denial, and what replaces an RRset that was signed: what was answered signed
+ * never goes cold. The first version of an online zone is published as it is. */
+static bool must_sign(const struct making *m, const struct node *n, const struct rrset *rs)
+{
+	if (!signer_covers(n, rs) || rrset_sigs(rs) != NULL) {
+		return false;
+	}
+	if (m->keys->params.eager) {
+		return true;
+	}
+	if (m->b->base == NULL) {
+		return false;
+	}
+	if (rs->type == RR_NSEC || (n->flags & NODE_APEX) != 0) {
+		return true;
+	}
+	const struct rrset *old = draft_base_rrset(m->draft, node_name(n), rs->type);
+	return old != NULL && rrset_sigs(old) != NULL;
+}
+
+static enum status list_rrset(void *ctx, const struct node *n, struct rrset *rs)
+{
+	struct making *m = ctx;
+
+	if (!must_sign(m, n, rs)) {
+		return ST_OK;
+	}
+	if (m->count == m->room) {
+		size_t room = m->room == 0 ? 64 : m->room * 2;
+		const struct node **nodes = realloc(m->nodes, room * sizeof(*nodes));
+		if (nodes == NULL) {
+			return ST_ENOMEM;
+		}
+		m->nodes = nodes;
+		struct rrset **rrsets = realloc(m->rrsets, room * sizeof(*rrsets));
+		if (rrsets == NULL) {
+			return ST_ENOMEM;
+		}
+		m->rrsets = rrsets;
+		m->room = room;
+	}
+	m->nodes[m->count] = n;
+	m->rrsets[m->count] = rs;
+	m->count++;
+	return ST_OK;
+}
+
+static enum status freeze(struct making *m)
+{
+	const struct node *apex = draft_find(m->draft, m->src->apex);
+	const struct rrset *soa = apex != NULL ? node_rrset(apex, RR_SOA) : NULL;
+	struct freeze f = {.denial = DENIAL_NSEC, .is_signed = true};
+
+	if (m->keys == NULL) {
+		f.is_signed = soa != NULL && rrset_sigs(soa) != NULL;
+		f.denial = DENIAL_NONE;
+		return draft_freeze(m->draft, &f, &m->version);
+	}
+	f.keys = keyset_ref(m->keys);
+	f.keys_unref = keyset_unref;
+	enum status st = draft_freeze(m->draft, &f, &m->version);
+	if (st != ST_OK) {
+		keyset_unref(m->keys);
+	}
+	return st;
+}
+
+static enum status sign(struct making *m)
+{
+	struct diags why;
+
+	if (m->count == 0) {
+		return ST_OK;
+	}
+	diags_init(&why, DIAGS_LIMIT);
+	enum status st = build_rebind(m->src, m->keys, &why);
+	if (st == ST_OK) {
+		st = signer_sign_list(m->src->signer, m->version, m->nodes, m->rrsets, m->count,
+				      m->src->stop);
+	}
+	if (st == ST_EAGAIN || st == ST_EFATAL) {
+		/* What rebinding found is the cause; it only warns, since a zone may be served so.
+		 */
+		if (why.errors == 0) {
+			build_blame_keystores(m->src, &m->b->diags);
+		}
+		diags_take(&m->b->diags, &why);
+	}
+	diags_fini(&why);
+	return st;
+}
+
+/* From a draft to a version that may be published: signed as far as it must be, its serial on disk.
+ */
+static enum status finish(struct making *m)
+{
+	struct build *b = m->b;
+	enum status st = ST_OK;
+
+	if (m->keys != NULL) {
+		st = draft_each_new(m->draft, list_rrset, m);
+	}
+	if (st == ST_OK) {
+		st = freeze(m);
+	}
+	if (st == ST_OK) {
+		st = sign(m);
+	}
+	if (st == ST_OK && m->keys != NULL) {
+		st = ledger_put_serial(m->src, m->version->serial, &b->diags);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	b->measured = m->keys != NULL && m->version->name_count <= BUILD_MEASURE_MAX;
+	if (b->measured) {
+		signer_stats(m->version, &b->stats);
+	}
+	b->next = m->version;
+	m->version = NULL;
+	b->outcome = BUILD_NEW;
+	return ST_OK;
+}
+
+static enum status make(struct making *m)
+{
+	struct build *b = m->b;
+	bool is_new = false;
+	enum status st = ST_OK;
+
+	if (m->src->policy != NULL) {
+		st = ledger_get(m->src, &m->record, &b->diags);
+	}
+	if (st == ST_OK) {
+		st = draft_new(m->src->apex, b->base, &m->draft);
+	}
+	if (st == ST_OK) {
+		st = get_keys(m);
+	}
+	if (st == ST_OK) {
+		st = fill_draft(m);
+	}
+	if (st == ST_OK) {
+		st = settle_serial(m, &is_new);
+	}
+	if (st != ST_OK || !is_new) {
+		b->outcome = BUILD_SAME;
+		return st;
+	}
+	/* Of a million records the text is a burden while they are signed. */
+	if (m->has_content) {
+		content_fini(&m->content);
+		m->has_content = false;
+	}
+	return finish(m);
+}
+
+static void making_fini(struct making *m)
+{
+	if (m->has_content) {
+		content_fini(&m->content);
+	}
+	/* The version first: the draft it was frozen from holds the base. */
+	version_unref(m->version);
+	draft_free(m->draft);
+	keyset_unref(m->keys);
+	free(m->nodes);
+	free(m->rrsets);
+}
+
+void build_run(struct build *b)
+{
+	struct making m = {.b = b, .src = b->src};
+	bool read = false;
+	char zone[NAME_TEXT_MAX];
+
+	diags_fini(&b->diags);
+	diags_init(&b->diags, DIAGS_LIMIT);
+	b->outcome = BUILD_NONE;
+	b->next = NULL;
+	b->measured = false;
+	b->renewed = 0;
+	enum status st = build_look(b, &read);
+	if (st == ST_EBUSY) {
+		b->outcome = BUILD_UNSETTLED;
+		b->status = ST_OK;
+		return;
+	}
+	if (st == ST_OK && read) {
+		content_init(&m.content, b->src->apex);
+		m.has_content = true;
+		st = build_read_file(b, &m.content);
+	}
+	bool by_clock = (b->want & (BUILD_REFRESH | BUILD_TIME)) != 0 && b->base != NULL;
+	if (st == ST_OK && (read || by_clock)) {
+		st = make(&m);
+	}
+	b->record = m.record;
+	making_fini(&m);
+	if (st != ST_OK) {
+		b->outcome = BUILD_FAILED;
+		if (b->diags.errors == 0) {
+			diags_error(&b->diags, "zone %s: %s", name_to_text(b->src->apex, zone),
+				    status_text(st));
+		}
+	}
+	b->status = st;
+}

@@ -1,0 +1,122 @@
+/* What builder threads do for one zone: make its next version, and sign what a version lacks.
+ * Nothing here is published; main does that. Private to the zone manager. */
+#pragma once
+
+#include "nsd-core/conf.h"
+#include "nsd-core/watch.h"
+#include "signer/signer.h"
+
+#include <pthread.h>
+
+#define POLICY_KEYS_MAX 2
+
+/* A policy as the signer takes it. Immutable. */
+struct build_policy {
+	struct sign_params params;
+	struct key_wanted wanted[POLICY_KEYS_MAX];
+	size_t wanted_count;
+};
+
+/* The durable record of a zone, which several threads change, a field each. */
+struct ledger {
+	pthread_mutex_t lock; /* held over the write, so that none undoes another's */
+	bool known;
+	struct zone_record record;
+};
+
+/* What all builds of one zone work with. Immutable but for the ledger. */
+struct build_source {
+	const uint8_t *apex;
+	const char *path;
+	const struct build_policy *policy; /* NULL: served as it is */
+	struct store *db;
+	struct signer *signer;
+	const _Atomic(bool) *stop;
+	struct ledger ledger;
+};
+
+void ledger_init(struct ledger *l);
+void ledger_fini(struct ledger *l);
+/* ST_EIO and the like: the record is there and cannot be read (a diag says so). */
+enum status ledger_get(struct build_source *src, struct zone_record *out, struct diags *d) MUST_USE;
+/* Durable when it returns ST_OK. */
+enum status ledger_put_serial(struct build_source *src, uint32_t serial, struct diags *d) MUST_USE;
+/* Only where it is not set yet. */
+enum status ledger_put_signed(struct build_source *src, int64_t since, uint32_t max_ttl,
+			      struct zone_record *out, struct diags *d) MUST_USE;
+enum status ledger_put_ds_seen(struct build_source *src, struct diags *d) MUST_USE;
+
+enum build_want {
+	BUILD_READ = 0x01,    /* read the file, changed or not */
+	BUILD_CHANGED = 0x02, /* read it where it is not as it was read last */
+	BUILD_SETTLED = 0x04, /* the same, once it is found alike twice in a row */
+	BUILD_FORCE = 0x08,   /* names may be lost */
+	BUILD_REFRESH = 0x10, /* renew signatures that fall due */
+	BUILD_TIME = 0x20,    /* something is due by the clock: CDS */
+};
+
+enum build_outcome {
+	BUILD_NONE,	 /* nothing was read */
+	BUILD_SAME,	 /* read, and there is nothing new */
+	BUILD_NEW,	 /* 'next' is to be published */
+	BUILD_UNSETTLED, /* the file is being written: look again soon */
+	BUILD_FAILED,	 /* 'status' and 'diags' say why */
+};
+
+struct build {
+	struct build_source *src;
+	/* In: set for each build. */
+	unsigned want;
+	struct version *base; /* borrowed for the build; NULL: nothing is served yet */
+	/* Kept from build to build: the files as they were read last, and as they were seen last.
+	 */
+	struct file_stamps read;
+	struct file_stamps seen;
+	/* Out. */
+	enum build_outcome outcome;
+	enum status status;
+	struct version *next; /* a reference; BUILD_NEW only */
+	bool measured;	      /* 'stats' holds those of next (small zones only) */
+	struct sign_stats stats;
+	struct zone_record record;
+	size_t renewed;
+	struct diags diags;
+};
+
+/* Zones up to this many names are measured (signer_stats) with the build. */
+#define BUILD_MEASURE_MAX 20000
+
+void build_init(struct build *b, struct build_source *src);
+void build_fini(struct build *b);
+/* The build: from want and base to outcome. Blocks. */
+void build_run(struct build *b);
+
+/* zonemgr_load.c. The zone's file, sorted and checked; stamps go to b->read whatever comes of it.
+ * 'c' is content_init()ed by the caller. */
+enum status build_read_file(struct build *b, struct content *c) MUST_USE;
+/* Is the file to be read? ST_EBUSY: it is being written. */
+enum status build_look(struct build *b, bool *read) MUST_USE;
+/* The serial in the file's SOA; where put is not NULL the SOA gets that one instead. */
+enum status content_serial(struct content *c, const uint32_t *put, uint32_t *serial) MUST_USE;
+/* ST_EREFUSED where the draft has lost more than half of the base's names. */
+enum status build_check_loss(struct build *b, struct draft *d) MUST_USE;
+
+/* Signs what v lacks; sees to the record when v is complete. */
+struct warming {
+	struct build_source *src;
+	struct version *version; /* borrowed */
+	_Atomic(bool) stop;
+	/* Out. */
+	enum status
+		status; /* ST_OK: complete. ST_EAGAIN: a keystore is away. ST_EREFUSED: stopped */
+	struct sign_stats stats;
+	struct zone_record record;
+	struct diags diags;
+};
+
+void warming_run(struct warming *w);
+/* The keys of the policy have handles, as far as their keystores give them. */
+enum status build_rebind(const struct build_source *src, struct keyset *keys,
+			 struct diags *d) MUST_USE;
+/* Adds what is wrong with the policy's keystores. */
+void build_blame_keystores(const struct build_source *src, struct diags *d);

@@ -8,13 +8,15 @@
 struct workers;
 
 /* Opens every socket of 'conf' for every worker (so that ports below 1024 are bound before
- * privileges are dropped): UDP with SO_REUSEPORT, TCP likewise. 'conf' borrowed. ST_EACCES, ST_EIO with a
- * diag per address. */
-enum status workers_bind(const struct conf_server *conf, struct workers **out, struct diags *d) MUST_USE;
+ * privileges are dropped): UDP with SO_REUSEPORT, TCP likewise. 'conf' borrowed. ST_EACCES, ST_EIO
+ * with a diag per address. */
+enum status workers_bind(const struct conf_server *conf, struct workers **out,
+			 struct diags *d) MUST_USE;
 /* Starts the threads. db and signer (may be NULL) are borrowed until workers_free(). */
-enum status workers_start(struct workers *w, const struct zonedb *db, struct signer *signer) MUST_USE;
-/* The engine's word that rs was signed or failed (struct signer_options); any thread; cheap where no
- * question is parked. */
+enum status workers_start(struct workers *w, const struct zonedb *db,
+			  struct signer *signer) MUST_USE;
+/* The engine's word that rs was signed or failed (struct signer_options); any thread; cheap where
+ * no question is parked. */
 void workers_settled(struct workers *w, const struct rrset *rs, enum status result);
 
 struct worker_stats {

@@ -1,0 +1,316 @@
+#include "nsd-core/park.h"
+
+#include "nsd-core/base/digest.h"
+
+#include <stdlib.h>
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * UINT64_C(0x9fb21c651e98df25);
+	return h ^ h >> 32;
+}
+
+/* Keyed, so that nobody can choose questions that share a chain. */
+static uint32_t question_hash(const struct park *p, const struct park_reply *reply,
+			      const uint8_t *wire, size_t len)
+{
+	const uint8_t *peer = (const uint8_t *)&reply->peer;
+	uint64_t h = mix(p->seed, reply->socket);
+
+	for (size_t i = 0; i + 4 <= reply->peer_len; i += 4) {
+		h = mix(h, be32_get(peer + i));
+	}
+	size_t i = 0;
+	for (; i + 8 <= len; i += 8) {
+		h = mix(h, be64_get(wire + i));
+	}
+	for (; i < len; i++) {
+		h = mix(h, wire[i]);
+	}
+	return (uint32_t)(mix(h, p->seed) >> 16);
+}
+
+static uint32_t rrset_bucket(const struct park *p, const struct rrset *rs)
+{
+	return (uint32_t)(mix(p->seed, (uintptr_t)rs) >> 16) & p->mask;
+}
+
+static struct park_wait *wait_at(struct park *p, uint32_t id)
+{
+	return &p->slots[(id - 1) / ANSWER_MISSING_MAX].wait[(id - 1) % ANSWER_MISSING_MAX];
+}
+
+static struct parked *wait_owner(struct park *p, uint32_t id)
+{
+	return &p->slots[(id - 1) / ANSWER_MISSING_MAX];
+}
+
+static uint32_t slot_id(const struct park *p, const struct parked *q)
+{
+	return (uint32_t)(q - p->slots) + 1;
+}
+
+static void wait_link(struct park *p, struct parked *q, unsigned which, const struct rrset *rs)
+{
+	uint32_t id = (slot_id(p, q) - 1) * ANSWER_MISSING_MAX + which + 1;
+	uint32_t *head = &p->by_rrset[rrset_bucket(p, rs)];
+
+	q->wait[which] = (struct park_wait){.rrset = rs, .next = *head};
+	if (*head != 0) {
+		wait_at(p, *head)->previous = id;
+	}
+	*head = id;
+}
+
+static void wait_unlink(struct park *p, struct park_wait *w)
+{
+	if (w->rrset == NULL) {
+		return;
+	}
+	if (w->previous != 0) {
+		wait_at(p, w->previous)->next = w->next;
+	} else {
+		p->by_rrset[rrset_bucket(p, w->rrset)] = w->next;
+	}
+	if (w->next != 0) {
+		wait_at(p, w->next)->previous = w->previous;
+	}
+	w->rrset = NULL;
+}
+
+static void waits_set(struct park *p, struct parked *q, const struct answer_missing *missing)
+{
+	q->waits = (uint8_t)(missing->count < ANSWER_MISSING_MAX ? missing->count
+								 : ANSWER_MISSING_MAX);
+	q->unsettled = q->waits;
+	for (unsigned i = 0; i < q->waits; i++) {
+		wait_link(p, q, i, missing->rrsets[i]);
+	}
+}
+
+static void waits_clear(struct park *p, struct parked *q)
+{
+	for (unsigned i = 0; i < q->waits; i++) {
+		wait_unlink(p, &q->wait[i]);
+	}
+	q->waits = 0;
+	q->unsettled = 0;
+}
+
+static void make_ready(struct park *p, struct parked *q)
+{
+	uint32_t id = slot_id(p, q);
+
+	waits_clear(p, q);
+	q->state = PARKED_READY;
+	q->next = 0;
+	if (p->ready_last != 0) {
+		p->slots[p->ready_last - 1].next = id;
+	} else {
+		p->ready_first = id;
+	}
+	p->ready_last = id;
+}
+
+enum status park_init(struct park *p, uint32_t max)
+{
+	*p = (struct park){.max = max, .mask = max * 2 - 1};
+	enum status st = random_bytes(&p->seed, sizeof(p->seed));
+
+	if (st != ST_OK) {
+		return st;
+	}
+	p->slots = calloc(max, sizeof(*p->slots));
+	p->by_rrset = calloc((size_t)max * 2, sizeof(*p->by_rrset));
+	p->by_question = calloc((size_t)max * 2, sizeof(*p->by_question));
+	if (p->slots == NULL || p->by_rrset == NULL || p->by_question == NULL) {
+		park_fini(p);
+		return ST_ENOMEM;
+	}
+	return ST_OK;
+}
+
+void park_fini(struct park *p)
+{
+	free(p->slots);
+	free(p->by_rrset);
+	free(p->by_question);
+	*p = (struct park){0};
+}
+
+static bool same_question(const struct parked *q, const struct park_reply *reply,
+			  const uint8_t *wire, size_t len)
+{
+	return q->len == len && q->reply.socket == reply->socket &&
+	       q->reply.peer_len == reply->peer_len &&
+	       memcmp(&q->reply.peer, &reply->peer, reply->peer_len) == 0 &&
+	       memcmp(q->wire, wire, len) == 0;
+}
+
+static bool is_parked(const struct park *p, uint32_t hash, const struct park_reply *reply,
+		      const uint8_t *wire, size_t len)
+{
+	for (uint32_t id = p->by_question[hash & p->mask]; id != 0;) {
+		const struct parked *q = &p->slots[id - 1];
+		if (q->hash == hash && same_question(q, reply, wire, len)) {
+			return true;
+		}
+		id = q->same_hash;
+	}
+	return false;
+}
+
+static struct parked *slot_take(struct park *p)
+{
+	struct parked *q;
+
+	if (p->free != 0) {
+		q = &p->slots[p->free - 1];
+		p->free = q->next;
+	} else if (p->high < p->max) {
+		q = &p->slots[p->high++];
+	} else {
+		return NULL;
+	}
+	p->count++;
+	return q;
+}
+
+enum status park_put(struct park *p, const struct park_reply *reply, const uint8_t *wire,
+		     size_t len, const struct answer_missing *missing, int64_t now_ms)
+{
+	bool udp = reply->transport == ANSWER_UDP;
+	uint32_t hash = 0;
+
+	if (len > PARK_WIRE_MAX) {
+		return ST_ESPACE;
+	}
+	if (udp) {
+		hash = question_hash(p, reply, wire, len);
+		if (is_parked(p, hash, reply, wire, len)) {
+			return ST_EEXIST;
+		}
+	}
+	struct parked *q = slot_take(p);
+	if (q == NULL) {
+		return ST_ELIMIT;
+	}
+	q->state = PARKED_WAITING;
+	q->deadline_ms = now_ms + PARK_WAIT_MS;
+	q->wake_ms = q->deadline_ms;
+	q->reply = *reply;
+	q->hash = hash;
+	q->len = (uint16_t)len;
+	memcpy(q->wire, wire, len);
+	q->same_hash = 0;
+	if (udp) {
+		uint32_t *head = &p->by_question[hash & p->mask];
+		q->same_hash = *head;
+		*head = slot_id(p, q);
+	}
+	waits_set(p, q, missing);
+	return ST_OK;
+}
+
+static void on_wait_settled(struct park *p, struct parked *q, struct park_wait *w, bool ok,
+			    int64_t now_ms)
+{
+	wait_unlink(p, w);
+	q->unsettled--;
+	if (!ok && q->wake_ms > now_ms + PARK_RETRY_MS) {
+		q->wake_ms = now_ms + PARK_RETRY_MS;
+	}
+	/* After a failure nothing is ready before wake_ms: asking at once would fail at once. */
+	if (q->unsettled == 0 && ok && q->wake_ms == q->deadline_ms) {
+		make_ready(p, q);
+	}
+}
+
+void park_settled(struct park *p, const struct rrset *rs, bool ok, int64_t now_ms)
+{
+	uint32_t id = p->by_rrset[rrset_bucket(p, rs)];
+
+	while (id != 0) {
+		struct park_wait *w = wait_at(p, id);
+		struct parked *q = wait_owner(p, id);
+		uint32_t next = w->next;
+		/* A question waits for an RRset once, so what is unlinked here is not 'next'. */
+		if (w->rrset == rs) {
+			on_wait_settled(p, q, w, ok, now_ms);
+		}
+		id = next;
+	}
+}
+
+void park_due(struct park *p, int64_t now_ms)
+{
+	for (uint32_t i = 0; i < p->high; i++) {
+		struct parked *q = &p->slots[i];
+		if (q->state == PARKED_WAITING && q->wake_ms <= now_ms) {
+			make_ready(p, q);
+		}
+	}
+}
+
+void park_expire(struct park *p)
+{
+	for (uint32_t i = 0; i < p->high; i++) {
+		struct parked *q = &p->slots[i];
+		q->deadline_ms = 0;
+		if (q->state == PARKED_WAITING) {
+			make_ready(p, q);
+		}
+	}
+}
+
+struct parked *park_next(struct park *p)
+{
+	if (p->ready_first == 0) {
+		return NULL;
+	}
+	struct parked *q = &p->slots[p->ready_first - 1];
+	p->ready_first = q->next;
+	if (p->ready_first == 0) {
+		p->ready_last = 0;
+	}
+	q->state = PARKED_ASKED;
+	return q;
+}
+
+enum answer_mode parked_mode(const struct parked *q, int64_t now_ms)
+{
+	return now_ms >= q->deadline_ms ? ANSWER_LAST : ANSWER_AGAIN;
+}
+
+void park_again(struct park *p, struct parked *q, const struct answer_missing *missing,
+		int64_t now_ms)
+{
+	q->state = PARKED_WAITING;
+	q->wake_ms = q->deadline_ms;
+	if (missing->count == 0 && q->wake_ms > now_ms + PARK_RETRY_MS) {
+		q->wake_ms = now_ms + PARK_RETRY_MS;
+	}
+	waits_set(p, q, missing);
+}
+
+void park_release(struct park *p, struct parked *q)
+{
+	uint32_t id = slot_id(p, q);
+
+	waits_clear(p, q);
+	if (q->reply.transport == ANSWER_UDP) {
+		uint32_t *link = &p->by_question[q->hash & p->mask];
+		while (*link != id) {
+			link = &p->slots[*link - 1].same_hash;
+		}
+		*link = q->same_hash;
+	}
+	q->state = PARKED_FREE;
+	q->next = p->free;
+	p->free = id;
+	p->count--;
+	if (p->count == 0) {
+		p->free = 0;
+		p->high = 0;
+	}
+}

@@ -1,0 +1,16 @@
+/* The sockets that workers listen on: one per worker, address and transport, sharing the port
+ * (SO_REUSEPORT), so that the kernel spreads the clients. */
+#pragma once
+
+#include "nsd-core/conf.h"
+
+/* Bound, non-blocking, close-on-exec. ST_EACCES, ST_EBUSY (in use), ST_EIO; 'd' says what and
+ * where. 'buffer_bytes': receive buffer asked for. */
+enum status socket_udp(const struct conf_address *a, uint32_t buffer_bytes, int *out,
+		       struct diags *d) MUST_USE;
+enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d) MUST_USE;
+/* Does another program have the address? Asked before the first of ours is bound: with SO_REUSEPORT
+ * two servers of one user would share the clients without a word. */
+enum status socket_probe(const struct conf_address *a, struct diags *d) MUST_USE;
+/* 0.0.0.0 or ::, where a reply must be told which address to leave from. */
+bool socket_is_wildcard(const struct conf_address *a);

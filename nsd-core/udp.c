@@ -1,0 +1,291 @@
+#include "nsd-core/worker_state.h"
+
+#include "nsd-core/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define UDP_BATCH 64
+#define UDP_ROUNDS                                                                                 \
+	8 /* full batches in a row before other sockets, timers and the inbox get their turn */
+/* Longer questions are dropped: no client sends one. */
+#define UDP_IN_MAX 2048
+
+union udp_control {
+	struct cmsghdr align;
+	uint8_t octets[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+struct udp_batch {
+	struct mmsghdr in[UDP_BATCH];
+	struct mmsghdr out[UDP_BATCH];
+	struct iovec in_iov[UDP_BATCH];
+	struct iovec out_iov[UDP_BATCH];
+	struct sockaddr_in6 peers[UDP_BATCH]; /* holds a sockaddr_in as well */
+	union udp_control controls[UDP_BATCH];
+	uint8_t questions[UDP_BATCH][UDP_IN_MAX];
+	size_t answer_room;
+	uint8_t answers[]; /* UDP_BATCH times answer_room */
+};
+
+static enum status batch_new(size_t answer_room, struct udp_batch **out)
+{
+	struct udp_batch *b = calloc(1, sizeof(*b) + UDP_BATCH * answer_room);
+
+	if (b == NULL) {
+		return ST_ENOMEM;
+	}
+	b->answer_room = answer_room;
+	for (size_t i = 0; i < UDP_BATCH; i++) {
+		b->in_iov[i] = (struct iovec){b->questions[i], UDP_IN_MAX};
+		b->in[i].msg_hdr = (struct msghdr){
+			.msg_name = &b->peers[i], .msg_iov = &b->in_iov[i], .msg_iovlen = 1};
+	}
+	*out = b;
+	return ST_OK;
+}
+
+enum status udp_bind(struct worker *w, struct diags *d)
+{
+	struct udp *u = &w->udp;
+	enum status st = batch_new(w->conf->udp_size, &u->batch);
+
+	if (st != ST_OK) {
+		return st;
+	}
+	u->sockets = calloc(w->conf->listen_count, sizeof(*u->sockets));
+	if (u->sockets == NULL) {
+		return ST_ENOMEM;
+	}
+	for (size_t i = 0; i < w->conf->listen_count; i++) {
+		const struct conf_address *a = &w->conf->listen[i];
+		struct udp_socket *s = &u->sockets[i];
+		*s = (struct udp_socket){.worker = w,
+					 .fd = -1,
+					 .index = (uint16_t)i,
+					 .wildcard = socket_is_wildcard(a)};
+		u->count++;
+		enum status bound = socket_udp(a, w->conf->udp_buffer_bytes, &s->fd, d);
+		if (bound != ST_OK) {
+			return bound;
+		}
+	}
+	return ST_OK;
+}
+
+/* What the kernel said of where a question came in, made what it wants to hear of where the answer
+ * leaves: the address, and no interface, so that routing decides (but for link-local addresses). */
+static void local_address_reverse(struct msghdr *hdr)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c != NULL; c = CMSG_NXTHDR(hdr, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
+			info->ipi_ifindex = 0;
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo *info = (struct in6_pktinfo *)CMSG_DATA(c);
+			if (!IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr)) {
+				info->ipi6_ifindex = 0;
+			}
+		}
+	}
+}
+
+static void reply_fill(const struct udp_socket *s, const struct msghdr *hdr,
+		       struct park_reply *reply)
+{
+	*reply = (struct park_reply){
+		.transport = ANSWER_UDP, .socket = s->index, .peer_len = hdr->msg_namelen};
+	memcpy(&reply->peer, hdr->msg_name, hdr->msg_namelen);
+	const struct cmsghdr *c = s->wildcard ? CMSG_FIRSTHDR(hdr) : NULL;
+	if (c != NULL && c->cmsg_level == IPPROTO_IP) {
+		memcpy(&reply->local, CMSG_DATA(c), sizeof(reply->local.in4));
+	} else if (c != NULL) {
+		memcpy(&reply->local, CMSG_DATA(c), sizeof(reply->local.in6));
+	}
+}
+
+/* Sends all; what would block or cannot be sent is dropped, as the network drops. */
+static void batch_send(struct worker *w, int fd, struct mmsghdr *out, unsigned count)
+{
+	unsigned sent = 0;
+
+	while (sent < count) {
+		int n = sendmmsg(fd, out + sent, count - sent, 0);
+		if (n > 0) {
+			sent += (unsigned)n;
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+			count_add(&w->counts.send_dropped, count - sent);
+			return;
+		} else if (errno != EINTR) {
+			/* Of this message only: no route, a forged peer with port 0, a filter. */
+			count_add(&w->counts.send_dropped, 1);
+			sent++;
+		}
+	}
+}
+
+/* ANSWER_SEND: *len octets in out. */
+static enum answer_result answer_one(struct udp_socket *s, struct msghdr *hdr,
+				     const struct bytes *question, uint8_t *out, size_t *len)
+{
+	struct worker *w = s->worker;
+	size_t room = w->udp.batch->answer_room;
+	struct answer_missing missing;
+	struct park_reply reply;
+
+	if (s->wildcard) {
+		local_address_reverse(hdr);
+	}
+	enum answer_result result = answer_query(&w->env, ANSWER_UDP, ANSWER_FIRST, question->data,
+						 question->len, out, room, len, &missing);
+	if (result != ANSWER_PARK) {
+		return result;
+	}
+	reply_fill(s, hdr, &reply);
+	return worker_park(w, &reply, question, &missing, out, room, len);
+}
+
+static void batch_answer(struct udp_socket *s, struct udp_batch *b, unsigned count)
+{
+	struct worker *w = s->worker;
+	unsigned answers = 0;
+
+	worker_batch_begin(w);
+	for (unsigned i = 0; i < count; i++) {
+		struct msghdr *hdr = &b->in[i].msg_hdr;
+		struct bytes question = {b->questions[i], b->in[i].msg_len};
+		uint8_t *out = b->answers + answers * b->answer_room;
+		size_t len;
+		if ((hdr->msg_flags & MSG_TRUNC) != 0 ||
+		    answer_one(s, hdr, &question, out, &len) != ANSWER_SEND) {
+			continue;
+		}
+		b->out_iov[answers] = (struct iovec){out, len};
+		b->out[answers].msg_hdr = (struct msghdr){
+			.msg_name = hdr->msg_name,
+			.msg_namelen = hdr->msg_namelen,
+			.msg_iov = &b->out_iov[answers],
+			.msg_iovlen = 1,
+			.msg_control = hdr->msg_control,
+			.msg_controllen = hdr->msg_controllen,
+		};
+		answers++;
+	}
+	batch_send(w, s->fd, b->out, answers);
+	count_add(&w->counts.udp_queries, count);
+	count_add(&w->counts.udp_batches, 1);
+	worker_batch_end(w);
+}
+
+/* Messages read, at most UDP_BATCH; 0: none, or a fault. */
+static unsigned batch_read(const struct udp_socket *s, struct udp_batch *b)
+{
+	for (size_t i = 0; i < UDP_BATCH; i++) {
+		struct msghdr *hdr = &b->in[i].msg_hdr;
+		hdr->msg_namelen = sizeof(b->peers[i]);
+		hdr->msg_control = s->wildcard ? &b->controls[i] : NULL;
+		hdr->msg_controllen = s->wildcard ? sizeof(b->controls[i]) : 0;
+	}
+	int n = recvmmsg(s->fd, b->in, UDP_BATCH, MSG_DONTWAIT, NULL);
+	return n > 0 ? (unsigned)n : 0;
+}
+
+/* While batches come full there is more; a short one says that there was no more, without the call
+ * that would say EAGAIN. */
+static void socket_read(struct udp_socket *s)
+{
+	struct udp_batch *b = s->worker->udp.batch;
+
+	for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+		unsigned count = batch_read(s, b);
+		if (count > 0) {
+			batch_answer(s, b, count);
+		}
+		if (count < UDP_BATCH) {
+			return;
+		}
+	}
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	/* An error on the socket (status < 0) is read off it by the call; a datagram's sender gets
+	 * over it.
+	 */
+	(void)status;
+	(void)events;
+	socket_read(container_of(poll, struct udp_socket, poll));
+}
+
+enum status udp_start(struct worker *w)
+{
+	for (size_t i = 0; i < w->udp.count; i++) {
+		struct udp_socket *s = &w->udp.sockets[i];
+		int err = uv_poll_init(&w->loop, &s->poll, s->fd);
+		if (err == 0) {
+			s->polling = true;
+			err = uv_poll_start(&s->poll, UV_READABLE, on_readable);
+		}
+		if (err != 0) {
+			return status_from_errno(-err);
+		}
+	}
+	return ST_OK;
+}
+
+static void control_fill(struct msghdr *hdr, union udp_control *control, int level, int type,
+			 const void *data, size_t len)
+{
+	hdr->msg_control = control;
+	hdr->msg_controllen = CMSG_SPACE(len);
+	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
+}
+
+void udp_reply(struct worker *w, const struct park_reply *reply, const uint8_t *out, size_t len)
+{
+	const struct udp_socket *s = &w->udp.sockets[reply->socket];
+	struct iovec iov = {(void *)(uintptr_t)out, len};
+	union udp_control control = {0};
+	struct mmsghdr msg = {.msg_hdr = {.msg_name = (void *)(uintptr_t)&reply->peer,
+					  .msg_namelen = reply->peer_len,
+					  .msg_iov = &iov,
+					  .msg_iovlen = 1}};
+
+	if (s->wildcard && reply->peer.in4.sin_family == AF_INET) {
+		control_fill(&msg.msg_hdr, &control, IPPROTO_IP, IP_PKTINFO, &reply->local.in4,
+			     sizeof(reply->local.in4));
+	} else if (s->wildcard) {
+		control_fill(&msg.msg_hdr, &control, IPPROTO_IPV6, IPV6_PKTINFO, &reply->local.in6,
+			     sizeof(reply->local.in6));
+	}
+	batch_send(w, s->fd, &msg, 1);
+}
+
+void udp_stop(struct worker *w)
+{
+	for (size_t i = 0; i < w->udp.count; i++) {
+		struct udp_socket *s = &w->udp.sockets[i];
+		if (s->polling) {
+			socket_read(s);
+			s->polling = false;
+			uv_close((uv_handle_t *)&s->poll, NULL);
+		}
+	}
+}
+
+void udp_fini(struct udp *u)
+{
+	for (size_t i = 0; i < u->count; i++) {
+		if (u->sockets[i].fd >= 0) {
+			close(u->sockets[i].fd);
+		}
+	}
+	free(u->sockets);
+	free(u->batch);
+	*u = (struct udp){0};
+}

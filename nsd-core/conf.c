@@ -230,6 +230,18 @@ static void read_root(struct conf_reader *rd, const char *text, size_t len)
 	}
 }
 
+/* In the order of the file, whatever order they were found in. */
+static int finding_compare(const void *a, const void *b)
+{
+	const struct diag *x = a;
+	const struct diag *y = b;
+
+	if (x->line != y->line) {
+		return x->line < y->line ? -1 : 1;
+	}
+	return x->column < y->column ? -1 : x->column > y->column;
+}
+
 enum status conf_read_mem(const char *name, const char *text, size_t len, bool check_files,
 			  struct conf **out, struct diags *d)
 {
@@ -260,6 +272,10 @@ enum status conf_read_mem(const char *name, const char *text, size_t len, bool c
 	}
 out:
 	if (d != NULL) {
+		if (rd.found.count > 1) {
+			qsort(rd.found.items, rd.found.count, sizeof(*rd.found.items),
+			      finding_compare);
+		}
 		diags_take(d, &rd.found);
 	}
 	diags_fini(&rd.found);

@@ -1,0 +1,304 @@
+/* signetd: the parts in order up, and in reverse order down. */
+#include "nsd-core/base/rcu.h"
+#include "nsd-core/control.h"
+#include "nsd-core/log.h"
+#include "nsd-core/notify_systemd.h"
+#include "nsd-core/privileges.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DEFAULT_CONF "/etc/signet/signet.yaml"
+
+enum { SIGNALS = 3 };
+
+struct server {
+	struct conf *conf;
+	uv_loop_t loop;
+	uv_signal_t signals[SIGNALS];
+	int lock; /* -1: none */
+	struct workers *workers;
+	struct zonemgr *zones;
+	struct control *control;
+	bool stopping;
+	bool failed;
+};
+
+struct arguments {
+	const char *conf;
+	bool check;
+};
+
+static void print_usage(FILE *f)
+{
+	fprintf(f, "usage: signetd [-c FILE] [--check]\n"
+		   "       signetd --version | --help\n"
+		   "\n"
+		   "  -c, --config FILE  the configuration (" DEFAULT_CONF ")\n"
+		   "      --check        say every fault in configuration, zones and keystores; "
+		   "serve nothing\n"
+		   "      --version      say the version\n"
+		   "      --help         say this\n");
+}
+
+static void print_diags(const struct diags *d)
+{
+	char text[2048];
+
+	for (size_t i = 0; i < d->count; i++) {
+		fprintf(stderr, "%s\n", diag_format(&d->items[i], text, sizeof(text)));
+	}
+	if (d->errors + d->warnings > d->count) {
+		fprintf(stderr, "%zu findings more are not shown\n",
+			d->errors + d->warnings - d->count);
+	}
+}
+
+/* Ends the process for --help, --version and what is neither. */
+static void read_arguments(int argc, char **argv, struct arguments *args)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, 'k'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	*args = (struct arguments){.conf = DEFAULT_CONF};
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			args->conf = optarg;
+			break;
+		case 'k':
+			args->check = true;
+			break;
+		case 'v':
+			printf("signetd %s\n", SIGNET_VERSION);
+			exit(0);
+		case 'h':
+			print_usage(stdout);
+			exit(0);
+		default:
+			print_usage(stderr);
+			exit(2);
+		}
+	}
+	if (optind < argc) {
+		print_usage(stderr);
+		exit(2);
+	}
+}
+
+/* --check */
+static int check(const struct conf *conf)
+{
+	struct diags d;
+
+	diags_init(&d, DIAGS_LIMIT);
+	enum status st = zonemgr_check(conf, &d);
+	print_diags(&d);
+	bool good = st == ST_OK && d.errors == 0;
+	if (st != ST_OK && d.errors == 0) {
+		fprintf(stderr, "error: %s\n", status_text(st));
+	}
+	if (good) {
+		fprintf(stderr, "%s: %zu zones, no errors, %zu warnings\n", conf->path,
+			conf->zone_count, d.warnings);
+	}
+	diags_fini(&d);
+	return good ? 0 : 1;
+}
+
+/* Logs what a step found; false where it failed. */
+static bool step(const char *what, enum status st, struct diags *d)
+{
+	log_diags(d);
+	if (st != ST_OK) {
+		log_error("%s: %s", what, status_text(st));
+	}
+	diags_fini(d);
+	return st == ST_OK;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle)) {
+		uv_close(handle, NULL);
+	}
+}
+
+/* From the loop: what was begun is finished after it has ended. */
+static void request_stop(void *ctx)
+{
+	struct server *s = ctx;
+
+	if (!s->stopping) {
+		s->stopping = true;
+		uv_stop(&s->loop);
+	}
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct server *s = handle->data;
+
+	if (number == SIGHUP) {
+		log_info("SIGHUP: loading zones again");
+		zonemgr_reload_all(s->zones);
+		return;
+	}
+	log_info("%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	request_stop(s);
+}
+
+static void on_loaded(void *ctx)
+{
+	struct server *s = ctx;
+	char listen[512] = "";
+	size_t used = 0;
+
+	if (s->stopping) {
+		return;
+	}
+	enum status st = workers_start(s->workers, zonemgr_db(s->zones), zonemgr_signer(s->zones));
+	if (st != ST_OK) {
+		log_error("workers: %s", status_text(st));
+		s->failed = true;
+		request_stop(s);
+		return;
+	}
+	for (size_t i = 0; i < s->conf->server.listen_count && used < sizeof(listen); i++) {
+		int n = snprintf(listen + used, sizeof(listen) - used, "%s%s", i > 0 ? ", " : "",
+				 s->conf->server.listen[i].text);
+		used += n > 0 ? (size_t)n : 0;
+	}
+	size_t count;
+	zonemgr_zones(s->zones, &count);
+	log_info("serving %zu zones on %s, %u workers", count, listen, s->conf->server.workers);
+	if (notify_systemd("READY=1") != ST_OK) {
+		log_warn("NOTIFY_SOCKET cannot be told that the server is ready");
+	}
+}
+
+static enum status start_signals(struct server *s)
+{
+	static const int numbers[SIGNALS] = {SIGHUP, SIGTERM, SIGINT};
+
+	for (int i = 0; i < SIGNALS; i++) {
+		int err = uv_signal_init(&s->loop, &s->signals[i]);
+		s->signals[i].data = s;
+		if (err == 0) {
+			err = uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+		}
+		if (err != 0) {
+			return status_from_errno(-err);
+		}
+	}
+	return ST_OK;
+}
+
+static void on_settled(void *ctx, const struct rrset *rs, enum status result)
+{
+	const struct server *s = ctx;
+
+	workers_settled(s->workers, rs, result);
+}
+
+/* Everything up to the loop; what it has made is taken down by stop(). */
+static bool start(struct server *s)
+{
+	const struct conf_server *conf = &s->conf->server;
+	const struct zonemgr_options options = {
+		.conf = s->conf, .loop = &s->loop, .settled = on_settled, .settled_ctx = s};
+	struct diags d;
+
+	diags_init(&d, DIAGS_LIMIT);
+	if (!step("sockets", workers_bind(conf, &s->workers, &d), &d) ||
+	    !step("state", privileges_prepare(conf, &d), &d) ||
+	    !step("state", privileges_lock_state(conf, &s->lock, &d), &d) ||
+	    !step("privileges", privileges_drop(conf, &d), &d) ||
+	    !step("signals", start_signals(s), &d) ||
+	    !step("zones", zonemgr_new(&options, &s->zones, &d), &d) ||
+	    !step("control",
+		  control_start(&s->loop, s->conf, s->zones, s->workers, request_stop, s,
+				&s->control, &d),
+		  &d)) {
+		return false;
+	}
+	zonemgr_load_all(s->zones, on_loaded, s);
+	return true;
+}
+
+static void stop(struct server *s)
+{
+	notify_systemd("STOPPING=1");
+	control_stop(s->control);
+	if (s->workers != NULL) {
+		workers_stop(s->workers);
+	}
+	if (s->zones != NULL) {
+		zonemgr_stop(s->zones);
+	}
+	workers_free(s->workers);
+	/* What has been closed so far is let go before its owner is; then the rest. */
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	zonemgr_free(s->zones);
+	uv_walk(&s->loop, close_handle, NULL);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&s->loop);
+	rcu_drain();
+	if (s->lock >= 0) {
+		close(s->lock);
+	}
+}
+
+static int serve(struct conf *conf)
+{
+	struct server s = {.conf = conf, .lock = -1};
+
+	log_info("signetd %s", SIGNET_VERSION);
+	/* PKCS#11 modules and clients write to what may be gone. */
+	signal(SIGPIPE, SIG_IGN);
+	privileges_raise_files();
+	if (uv_loop_init(&s.loop) != 0) {
+		log_error("no event loop");
+		return 1;
+	}
+	rcu_thread_register();
+	bool up = start(&s);
+	if (up) {
+		uv_run(&s.loop, UV_RUN_DEFAULT);
+	}
+	stop(&s);
+	rcu_thread_unregister();
+	if (up && !s.failed) {
+		log_info("stopped");
+	}
+	return up && !s.failed ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments args;
+	struct conf *conf = NULL;
+	struct diags d;
+
+	read_arguments(argc, argv, &args);
+	diags_init(&d, DIAGS_LIMIT);
+	enum status st = conf_read(args.conf, &conf, &d);
+	print_diags(&d);
+	diags_fini(&d);
+	if (st != ST_OK) {
+		return 1;
+	}
+	int result = args.check ? check(conf) : serve(conf);
+	conf_free(conf);
+	return result;
+}

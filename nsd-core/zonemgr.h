@@ -1,5 +1,5 @@
-/* The lives of zones: loading, building, publishing, warming, refreshing, watching. Main thread, but
- * for the builder threads it owns. */
+/* The lives of zones: loading, building, publishing, warming, refreshing, watching. Main thread,
+ * but for the builder threads it owns. */
 #pragma once
 
 #include "nsd-core/conf.h"
@@ -15,18 +15,23 @@ struct zonemgr_options {
 	uv_loop_t *loop;
 	void (*settled)(void *ctx, const struct rrset *rs, enum status result); /* for the signer */
 	void *settled_ctx;
+	uint32_t tick_ms; /* how often the clock is looked at; 0: 1000 */
 };
+
+/* The store in the state directory that holds keys and zone records. */
+#define ZONEMGR_STORE "keys"
 
 /* Opens the store under conf->server.state, makes keystores, signer, zones and the zone database.
  * Loads nothing yet. */
-enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out, struct diags *d) MUST_USE;
+enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out,
+			struct diags *d) MUST_USE;
 /* Loads every zone; 'done' is called once, on the loop, when each was tried. */
 void zonemgr_load_all(struct zonemgr *m, void (*done)(void *ctx), void *ctx);
 
 /* What happened to one zone's reload. Called on the loop. 'd' holds findings. */
 typedef void (*zonemgr_done)(void *ctx, enum status st, uint32_t serial, const struct diags *d);
-/* Reads the zone's file again and publishes what changed. ST_EREFUSED where more than half of the names
- * would be lost and !force. ST_EAGAIN (in done) when its keystore is away. cb may be NULL. */
+/* Reads the zone's file again and publishes what changed. ST_EREFUSED where more than half of the
+ * names would be lost and !force. ST_EAGAIN (in done) when its keystore is away. cb may be NULL. */
 void zonemgr_reload(struct zonemgr *m, struct zone *z, bool force, zonemgr_done cb, void *ctx);
 void zonemgr_reload_all(struct zonemgr *m); /* SIGHUP */
 
@@ -58,13 +63,16 @@ struct zone_status {
 
 void zonemgr_status(struct zonemgr *m, struct zone *z, struct zone_status *out);
 const struct conf_zone *zonemgr_conf(const struct zonemgr *m, const struct zone *z);
-struct keystore *zonemgr_keystore(const struct zonemgr *m, size_t index); /* as in conf->keystores */
+struct keystore *zonemgr_keystore(const struct zonemgr *m,
+				  size_t index); /* as in conf->keystores */
 struct store *zonemgr_store(const struct zonemgr *m);
 
-/* signetd --check: reads every zone and opens every keystore, serves and changes nothing. All faults go
- * to d. */
+/* signetd --check: reads every zone and opens every keystore, serves and changes nothing. All
+ * faults go to d. */
 enum status zonemgr_check(const struct conf *conf, struct diags *d) MUST_USE;
 
-/* Stops builders and keystores; when done everything published stays readable until zonemgr_free(). */
+/* Stops builders and keystores, after the workers; those who wait for a reload get ST_EREFUSED.
+ * What is published stays readable until zonemgr_free(), before which the loop runs once to close
+ * handles. */
 void zonemgr_stop(struct zonemgr *m);
 void zonemgr_free(struct zonemgr *m); /* takes NULL; after the workers have ended */

@@ -1,0 +1,324 @@
+/* The zone manager's parts, up and down. */
+#include "nsd-core/log.h"
+#include "nsd-core/zonemgr_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Address space only; a zone's record and keys take a few hundred octets. */
+#define STORE_MAP_BYTES (UINT64_C(1) << 30)
+#define TICK_MS		1000
+#define WARMERS		2
+#define ERRANDS		2
+#define BUILDERS_MIN	2
+#define BUILDERS_MAX	8
+
+static enum status make_policies(struct zonemgr *m)
+{
+	const struct conf *conf = m->conf;
+
+	m->policies = calloc(conf->policy_count + 1, sizeof(*m->policies));
+	if (m->policies == NULL) {
+		return ST_ENOMEM;
+	}
+	for (size_t i = 0; i < conf->policy_count; i++) {
+		const struct conf_policy *c = &conf->policies[i];
+		struct build_policy *p = &m->policies[i];
+		const struct {
+			const struct conf_key *key;
+			enum key_role role;
+		} keys[] = {{&c->csk, KEY_CSK}, {&c->ksk, KEY_KSK}, {&c->zsk, KEY_ZSK}};
+		p->params = (struct sign_params){
+			.algorithm = ALG_ECDSAP256SHA256,
+			.eager = c->eager,
+			.publish_cds = c->publish_cds,
+			.dnskey_ttl = c->dnskey_ttl,
+			.refresh = c->refresh_s,
+			.validity = c->validity_s,
+			.propagation = c->propagation_s,
+		};
+		snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
+		for (size_t k = 0; k < 3; k++) {
+			if (keys[k].key->present && p->wanted_count < POLICY_KEYS_MAX) {
+				p->wanted[p->wanted_count++] = (struct key_wanted){
+					keys[k].role, m->keystores[keys[k].key->keystore]};
+			}
+		}
+	}
+	return ST_OK;
+}
+
+enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
+			       struct keystore **out, struct diags *d)
+{
+	const struct keystore_options opt = {
+		.name = c->name,
+		.type = c->file ? KEYSTORE_FILE : KEYSTORE_PKCS11,
+		.module = c->module,
+		.token = c->token,
+		.uri = c->uri,
+		.slot = c->slot,
+		.pin_file = c->pin_file,
+		.init_args = c->init_args,
+		.directory = key_folder,
+		.sessions = c->sessions,
+	};
+
+	return keystore_new(&opt, out, d);
+}
+
+static enum status zone_init(struct zonemgr *m, size_t i)
+{
+	struct zone_state *z = &m->states[i];
+	const struct conf_zone *c = &m->conf->zones[i];
+
+	z->mgr = m;
+	z->conf = c;
+	z->zone.name_len = (uint8_t)name_lower(z->zone.name, c->name);
+	z->zone.labels = (uint8_t)name_labels(z->zone.name);
+	z->zone.hash = name_hash(z->zone.name);
+	z->zone.manager = z;
+	m->zones[i] = &z->zone;
+
+	z->source.apex = z->zone.name;
+	z->source.path = c->file;
+	z->source.policy = c->policy >= 0 ? &m->policies[c->policy] : NULL;
+	z->source.db = m->store;
+	z->source.signer = m->signer;
+	z->source.stop = &m->stop;
+	ledger_init(&z->source.ledger);
+
+	z->building.zone = z;
+	z->warming.zone = z;
+	z->measuring.zone = z;
+	z->asking.zone = z;
+	build_init(&z->build, &z->source);
+	z->warm.src = &z->source;
+	diags_init(&z->warm.diags, DIAGS_LIMIT);
+	diags_init(&z->ask_diags, DIAGS_LIMIT);
+	z->build_retry.at_ms = INT64_MAX;
+	z->warm_retry.at_ms = INT64_MAX;
+	z->stats.next_refresh = INT64_MAX;
+	z->stats.safe_until = INT64_MAX;
+	if (z->source.policy == NULL) {
+		return ST_OK;
+	}
+	/* Before anything is built: 'status' shows since when it has been signed. */
+	enum status st = zone_record_get(m->store, z->zone.name, &z->record);
+	return st == ST_ENOENT ? ST_OK : st;
+}
+
+static enum status make_zones(struct zonemgr *m, struct diags *d)
+{
+	size_t count = m->conf->zone_count;
+	enum status st = ST_OK;
+	char name[NAME_TEXT_MAX];
+
+	m->states = calloc(count + 1, sizeof(*m->states));
+	m->zones = calloc(count + 1, sizeof(struct zone *));
+	if (m->states == NULL || m->zones == NULL) {
+		return ST_ENOMEM;
+	}
+	while (m->zone_count < count && st == ST_OK) {
+		st = zone_init(m, m->zone_count++);
+	}
+	if (st != ST_OK) {
+		diags_error(d, "zone %s: its record in the state directory cannot be read: %s",
+			    name_to_text(m->zones[m->zone_count - 1]->name, name), status_text(st));
+		return st;
+	}
+	return zonedb_new(m->zones, count, &m->db);
+}
+
+static enum status open_state(struct zonemgr *m, const struct zonemgr_options *opt, struct diags *d)
+{
+	const char *state = m->conf->server.state;
+	const struct store_options store = {.map_bytes = STORE_MAP_BYTES};
+	const struct signer_options sign = {.settled = opt->settled, .ctx = opt->settled_ctx};
+
+	if (mkdir(state, 0700) != 0 && errno != EEXIST) {
+		diags_error(d, "%s: the state directory cannot be made: %s", state,
+			    strerror(errno));
+		return status_from_errno(errno);
+	}
+	if (asprintf(&m->key_folder, "%s/keys", state) < 0) {
+		m->key_folder = NULL;
+		return ST_ENOMEM;
+	}
+	enum status st = store_open(state, ZONEMGR_STORE, &store, &m->store, d);
+	if (st == ST_OK) {
+		st = signer_new(&sign, &m->signer);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	m->keystores = calloc(m->conf->keystore_count + 1, sizeof(struct keystore *));
+	if (m->keystores == NULL) {
+		return ST_ENOMEM;
+	}
+	for (size_t i = 0; i < m->conf->keystore_count && st == ST_OK; i++) {
+		st = keystore_from_conf(&m->conf->keystores[i], m->key_folder, &m->keystores[i], d);
+	}
+	return st;
+}
+
+static enum status start_builders(struct zonemgr *m)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned count = cpus < BUILDERS_MIN   ? BUILDERS_MIN
+			 : cpus > BUILDERS_MAX ? BUILDERS_MAX
+					       : (unsigned)cpus;
+	enum status st = builder_start("builder", count, &m->builds);
+
+	if (st == ST_OK) {
+		st = builder_start("warmer", WARMERS, &m->warmers);
+	}
+	return st == ST_OK ? builder_start("errand", ERRANDS, &m->errands) : st;
+}
+
+static enum status attach(struct zonemgr *m)
+{
+	enum status st = inbox_init(&m->inbox, m->loop);
+
+	if (st != ST_OK) {
+		return st;
+	}
+	/* Timers cannot fail. */
+	uv_timer_init(m->loop, &m->tick);
+	uv_timer_init(m->loop, &m->soon);
+	m->tick.data = m;
+	m->soon.data = m;
+	m->attached = true;
+	return ST_OK;
+}
+
+enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out, struct diags *d)
+{
+	struct zonemgr *m = calloc(1, sizeof(*m));
+
+	if (m == NULL) {
+		return ST_ENOMEM;
+	}
+	m->conf = opt->conf;
+	m->loop = opt->loop;
+	m->tick_ms = opt->tick_ms != 0 ? opt->tick_ms : TICK_MS;
+	enum status st = open_state(m, opt, d);
+	if (st == ST_OK) {
+		st = make_policies(m);
+	}
+	if (st == ST_OK) {
+		st = make_zones(m, d);
+	}
+	if (st == ST_OK) {
+		st = start_builders(m);
+	}
+	/* Last, so that what fails leaves nothing in the loop. */
+	if (st == ST_OK) {
+		st = attach(m);
+	}
+	if (st != ST_OK) {
+		zonemgr_stop(m);
+		zonemgr_free(m);
+		return st;
+	}
+	*out = m;
+	return ST_OK;
+}
+
+void zonemgr_stop(struct zonemgr *m)
+{
+	if (m->stopped) {
+		return;
+	}
+	m->stopped = true;
+	atomic_store(&m->stop, true);
+	for (size_t i = 0; i < m->zone_count; i++) {
+		atomic_store(&m->states[i].warm.stop, true);
+	}
+	builder_stop(m->builds);
+	builder_stop(m->warmers);
+	builder_stop(m->errands);
+	for (size_t i = 0; m->keystores != NULL && i < m->conf->keystore_count; i++) {
+		keystore_free(m->keystores[i]);
+		m->keystores[i] = NULL;
+	}
+	if (m->attached) {
+		inbox_drain(&m->inbox);
+	}
+	for (size_t i = 0; i < m->zone_count; i++) {
+		zone_abandon(&m->states[i]);
+	}
+	watch_stop(m->watch);
+	m->watch = NULL;
+	if (m->attached) {
+		uv_close((uv_handle_t *)&m->tick, NULL);
+		uv_close((uv_handle_t *)&m->soon, NULL);
+		inbox_close(&m->inbox);
+	}
+}
+
+void zonemgr_free(struct zonemgr *m)
+{
+	if (m == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < m->zone_count; i++) {
+		struct zone_state *z = &m->states[i];
+		build_fini(&z->build);
+		diags_fini(&z->warm.diags);
+		diags_fini(&z->ask_diags);
+		version_unref(z->zone.cur);
+		ledger_fini(&z->source.ledger);
+	}
+	/* Versions that were replaced just now. */
+	rcu_drain();
+	builder_free(m->builds);
+	builder_free(m->warmers);
+	builder_free(m->errands);
+	signer_free(m->signer);
+	store_close(m->store);
+	zonedb_free(m->db);
+	free(m->states);
+	free(m->zones);
+	free(m->policies);
+	free(m->keystores);
+	free(m->key_folder);
+	free(m->watched);
+	free(m->watch_paths);
+	free(m);
+}
+
+const struct zonedb *zonemgr_db(const struct zonemgr *m)
+{
+	return m->db;
+}
+
+struct signer *zonemgr_signer(const struct zonemgr *m)
+{
+	return m->signer;
+}
+
+struct zone *const *zonemgr_zones(const struct zonemgr *m, size_t *count)
+{
+	*count = m->zone_count;
+	return m->zones;
+}
+
+const struct conf_zone *zonemgr_conf(const struct zonemgr *m, const struct zone *z)
+{
+	(void)m;
+	return ((const struct zone_state *)z->manager)->conf;
+}
+
+struct keystore *zonemgr_keystore(const struct zonemgr *m, size_t index)
+{
+	return m->keystores[index];
+}
+
+struct store *zonemgr_store(const struct zonemgr *m)
+{
+	return m->store;
+}

@@ -1,0 +1,162 @@
+/* The zone manager's inside: main thread, but for what builder threads hold while a job of theirs
+ * runs. Private to zonemgr*.c. */
+#pragma once
+
+#include "nsd-core/base/inbox.h"
+#include "nsd-core/base/text.h"
+#include "nsd-core/builder.h"
+#include "nsd-core/parent.h"
+#include "nsd-core/zonemgr.h"
+#include "nsd-core/zonemgr_build.h"
+
+#define RETRY_MIN_MS   1000
+#define RETRY_MAX_MS   60000
+#define SETTLE_MS      300
+#define LOOK_MS	       5000
+#define PARENT_EACH_MS 600000
+/* A refresh that found nothing due: the figures it was started by are made anew first. */
+#define REFRESH_PAUSE_MS 60000
+#define ALARM_EACH_S	 3600
+
+/* Somebody who asked for a reload. */
+struct waiter {
+	struct waiter *next;
+	zonemgr_done done;
+	void *ctx;
+};
+
+/* Work on a builder thread, and the word that it is done. The owner looks at neither while it runs.
+ */
+struct task {
+	struct builder_job job;
+	struct inbox_msg msg;
+	struct zone_state *zone;
+	bool busy; /* submitted, and its message not yet seen */
+};
+
+struct retry {
+	int64_t at_ms; /* clock_mono_ms(); INT64_MAX: none */
+	int64_t delay_ms;
+};
+
+struct zone_state {
+	struct zone zone;
+	struct zonemgr *mgr;
+	const struct conf_zone *conf;
+	struct build_source source;
+
+	struct task building;
+	struct build build;
+	bool build_asked; /* somebody waits, or wants to see it in the log */
+	unsigned want;	  /* of the build to come, while one runs */
+	bool want_asked;
+	struct waiter *waiters;	     /* of the build that runs */
+	struct waiter *next_waiters; /* of the one to come */
+	bool tried;		     /* the first load is over */
+
+	struct task warming;
+	struct warming warm;
+	struct task measuring; /* how far warming is */
+	struct version *measure_version;
+	struct sign_stats measure_stats;
+	struct task asking; /* the parent */
+	enum parent_ds asked;
+	enum status ask_status;
+	struct zone_record ask_record;
+	struct diags ask_diags;
+	int64_t ask_ms;
+
+	enum zone_signing signing;
+	bool is_measured; /* stats are those of what is served */
+	struct sign_stats stats;
+	struct zone_record record; /* main's copy of the ledger's */
+	int64_t loaded_at;
+	int64_t alarm_s;
+	unsigned retry_want;
+	struct retry build_retry;
+	struct retry warm_retry;
+	int64_t clock_ms; /* builds that the clock asks for: not before */
+	int64_t look_ms;
+	char build_error[256];
+	char warm_error[256];
+};
+
+struct zonemgr {
+	const struct conf *conf;
+	uv_loop_t *loop;
+	struct inbox inbox;
+	uv_timer_t tick;
+	uv_timer_t soon; /* a tick ahead of time */
+	uint32_t tick_ms;
+	bool attached; /* the three above are in the loop */
+	_Atomic(bool) stop;
+	bool stopped;
+
+	struct store *store;
+	struct signer *signer;
+	struct keystore **keystores;
+	struct build_policy *policies;
+	char *key_folder;
+
+	struct builder *builds;	 /* files, versions */
+	struct builder *warmers; /* signing ahead: may take hours */
+	struct builder *errands; /* parents, measuring */
+
+	struct zone_state *states;
+	struct zone **zones; /* of states, in the same order */
+	size_t zone_count;
+	struct zonedb *db;
+
+	struct watch *watch;
+	const char **watch_paths; /* of zones with 'watch' */
+	size_t *watched;	  /* their index into states */
+
+	uint64_t ticks;
+	size_t measuring; /* jobs */
+	size_t untried;
+	void (*loaded)(void *ctx);
+	void *loaded_ctx;
+	struct inbox_msg loaded_msg;
+};
+
+/* 'c' and key_folder are borrowed for the keystore's life. */
+enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
+			       struct keystore **out, struct diags *d) MUST_USE;
+
+/* zonemgr_run.c: what happens on the loop. */
+void zone_build(struct zone_state *z, unsigned want, bool asked);
+void zone_warm(struct zone_state *z);
+void zonemgr_on_tick(uv_timer_t *timer);
+void zonemgr_on_touched(void *ctx, size_t index); /* watch.h */
+/* Ends what waits for builds with ST_EREFUSED; builders have ended. */
+void zone_abandon(struct zone_state *z);
+/* Looks at the zone's files in that many milliseconds. */
+void zone_look_again(struct zone_state *z, int64_t in_ms);
+
+static inline const char *zone_text(const struct zone_state *z, char *buf)
+{
+	return name_to_text(z->zone.name, buf);
+}
+
+/* From the builder's thread back to the loop. */
+static inline void task_done(struct task *t, void (*on_loop)(struct inbox_msg *))
+{
+	inbox_post(&t->zone->mgr->inbox, &t->msg, on_loop);
+}
+
+static inline void task_submit(struct task *t, struct builder *b, enum builder_rank rank,
+			       void (*run)(struct builder_job *))
+{
+	t->busy = true;
+	builder_submit(b, rank, &t->job, run);
+}
+
+static inline struct task *task_of_job(struct builder_job *job)
+{
+	return container_of(job, struct task, job);
+}
+
+static inline struct task *task_of_msg(struct inbox_msg *msg)
+{
+	return container_of(msg, struct task, msg);
+}

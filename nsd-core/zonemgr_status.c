@@ -1,0 +1,130 @@
+/* What is said of zones, to operators and by --check. */
+#include "nsd-core/base/clock.h"
+#include "nsd-core/zonemgr_state.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static void sooner(struct zone_status *out, int64_t at, const char *text)
+{
+	if (at < out->next_event) {
+		out->next_event = at;
+		snprintf(out->next_event_text, sizeof(out->next_event_text), "%s", text);
+	}
+}
+
+/* On the wall's clock. */
+static int64_t retry_time(const struct retry *r)
+{
+	int64_t left_ms = r->at_ms - clock_mono_ms();
+
+	if (r->at_ms == INT64_MAX) {
+		return INT64_MAX;
+	}
+	return clock_wall_s() + (left_ms > 0 ? (left_ms + 999) / 1000 : 0);
+}
+
+static void signed_status(const struct zone_state *z, struct zone_status *out)
+{
+	const struct sign_params *p = &z->source.policy->params;
+	const struct version *v = z->zone.cur;
+
+	out->signing = z->retry_want != 0 ? SIGNING_WAITING : z->signing;
+	out->sign = z->stats;
+	out->ds_safe_from = ds_safe_from(&z->record, p->propagation);
+	if (v == NULL) {
+		return;
+	}
+	if (z->is_measured) {
+		sooner(out, z->stats.next_refresh, "signatures are refreshed");
+	}
+	if (p->publish_cds && node_rrset(v->apex, RR_CDS) == NULL) {
+		sooner(out, out->ds_safe_from, "CDS and CDNSKEY are published");
+	}
+	sooner(out, retry_time(&z->warm_retry), "the keystore is tried again");
+}
+
+void zonemgr_status(struct zonemgr *m, struct zone *zone, struct zone_status *out)
+{
+	const struct zone_state *z = zone->manager;
+	const struct version *v = zone->cur;
+	const char *error = z->build_error[0] != '\0' ? z->build_error : z->warm_error;
+
+	(void)m;
+	*out = (struct zone_status){
+		.loaded = v != NULL,
+		.signing = SIGNING_NONE,
+		.loaded_at = z->loaded_at,
+		.ds_safe_from = INT64_MAX,
+		.next_event = INT64_MAX,
+		.sign = {.next_refresh = INT64_MAX, .safe_until = INT64_MAX},
+	};
+	snprintf(out->last_error, sizeof(out->last_error), "%s", error);
+	if (v != NULL) {
+		out->serial = v->serial;
+		out->names = v->name_count;
+		out->records = v->record_count;
+		out->denial = v->denial;
+	}
+	if (z->source.policy != NULL) {
+		signed_status(z, out);
+	}
+	sooner(out, retry_time(&z->build_retry), "loading is tried again");
+}
+
+static void check_zone(const struct conf_zone *zone, struct diags *d)
+{
+	const struct check_options check = {.signing = zone->policy >= 0};
+	struct content c;
+	char name[NAME_TEXT_MAX];
+	size_t errors = d->errors;
+
+	content_init(&c, zone->name);
+	enum status st = master_read(zone->file, &(struct master_options){0}, &c, d);
+	if (st == ST_OK) {
+		st = content_sort(&c);
+	}
+	if (st == ST_OK) {
+		st = content_check(&c, &check, d);
+	}
+	if (st != ST_OK && d->errors == errors) {
+		diags_error(d, "zone %s: %s", name_to_text(zone->name, name), status_text(st));
+	}
+	content_fini(&c);
+}
+
+static void check_keystore(const struct conf *conf, const struct conf_keystore *c, struct diags *d)
+{
+	char folder[4096];
+	struct keystore *ks = NULL;
+	size_t errors = d->errors;
+
+	int n = snprintf(folder, sizeof(folder), "%s/keys", conf->server.state);
+	/* Opening would make the folder of key files; where there is none yet nothing can be wrong
+	 * with it. */
+	if (c->file && access(folder, F_OK) != 0) {
+		return;
+	}
+	enum status st =
+		n < (int)sizeof(folder) ? keystore_from_conf(c, folder, &ks, d) : ST_ESPACE;
+	if (st == ST_OK) {
+		st = keystore_open(ks, d);
+	}
+	if (st != ST_OK && d->errors == errors) {
+		diags_error(d, "keystore %s: %s", c->name, status_text(st));
+	}
+	keystore_free(ks);
+}
+
+enum status zonemgr_check(const struct conf *conf, struct diags *d)
+{
+	size_t errors = d->errors;
+
+	for (size_t i = 0; i < conf->zone_count; i++) {
+		check_zone(&conf->zones[i], d);
+	}
+	for (size_t i = 0; i < conf->keystore_count; i++) {
+		check_keystore(conf, &conf->keystores[i], d);
+	}
+	return d->errors == errors ? ST_OK : ST_EPARSE;
+}

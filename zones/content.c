@@ -216,7 +216,7 @@ static enum status sort_owners(struct content *c)
 	size_t count = count_runs(c);
 	arena_init(&keys, ARENA_BLOCK);
 	struct run *runs = calloc(count, sizeof(*runs));
-	struct record *records = malloc(c->record_room * sizeof(*records));
+	struct record *records = calloc(c->record_room, sizeof(*records));
 	if (runs == NULL || records == NULL) {
 		goto out;
 	}

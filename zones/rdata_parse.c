@@ -247,10 +247,11 @@ static enum status parse_long_string(struct rdata_parse *p, bool empty_allowed)
 	if (st == ST_ESPACE) {
 		return rdata_expected(p, "expected at most 65535 octets of RDATA");
 	}
-	if (st != ST_OK || (len == 0 && !empty_allowed)) {
-		return rdata_expected(p, len == 0 && st == ST_OK
-						 ? "expected a string that is not empty"
-						 : "expected a string with escapes \\X or \\DDD");
+	if (st != ST_OK) {
+		return rdata_expected(p, "expected a string with escapes \\X or \\DDD");
+	}
+	if (len == 0 && !empty_allowed) {
+		return rdata_expected(p, "expected a string that is not empty");
 	}
 	p->w.pos += len;
 	p->next++;
@@ -282,13 +283,14 @@ enum status rdata_blob(struct rdata_parse *p, bool base64)
 		const struct token *t = &p->tokens[i];
 		size_t n =
 			t->len - pos < sizeof(chunk) - used ? t->len - pos : sizeof(chunk) - used;
-		if (t->quoted || padded) {
+		if (t->quoted || t->len == 0) {
 			p->next = i;
 			return rdata_expected(p, why);
 		}
 		memcpy(chunk + used, t->text + pos, n);
 		used += n;
 		pos += n;
+		padded = base64 && t->text[pos - 1] == '=';
 		if (pos == t->len) {
 			i++;
 			pos = 0;
@@ -303,7 +305,10 @@ enum status rdata_blob(struct rdata_parse *p, bool base64)
 							 ? "expected at most 65535 octets of RDATA"
 							 : why);
 		}
-		padded = base64 && used > 0 && chunk[used - 1] == '=';
+		if (padded && i < p->count) {
+			p->next = i;
+			return rdata_expected(p, why);
+		}
 		p->w.pos += len;
 		used = 0;
 	}

@@ -43,9 +43,9 @@ static size_t param_size(const uint8_t *p)
 static enum status key_from_text(const char *text, size_t len, uint16_t *out)
 {
 	uint32_t value;
-	for (uint16_t i = 0; i < SVCB_KNOWN; i++) {
+	for (size_t i = 0; i < SVCB_KNOWN; i++) {
 		if (len == strlen(key_names[i]) && memcmp(text, key_names[i], len) == 0) {
-			*out = i;
+			*out = (uint16_t)i;
 			return ST_OK;
 		}
 	}

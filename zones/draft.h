@@ -7,31 +7,38 @@
 
 struct draft;
 
+/* After ST_ENOMEM or ST_ELIMIT from a change, every further one fails too: the draft is then only to be
+ * freed, and the base is as it was. */
+
 /* base may be NULL (an empty zone); a reference on it is taken. */
 enum status draft_new(const uint8_t *apex, struct version *base, struct draft **out) MUST_USE;
 void draft_free(struct draft *d); /* takes NULL: everything the draft made is freed */
 
-/* Adds or replaces the RRset of rs->type at name; rs moves in, also on error. Where the present RRset
- * is equal (rrset_equal) it stays, with its slot, and rs is freed. */
+/* Adds or replaces the RRset of rs->type at name; rs moves in, also on error. Where the present
+ * RRset is equal (rrset_equal) it stays, with its slot, and rs is freed. */
 enum status draft_put(struct draft *d, const uint8_t *name, struct rrset *rs) MUST_USE;
 /* ST_ENOENT where there is none. */
 enum status draft_remove(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
 const struct node *draft_find(const struct draft *d, const uint8_t *name);
 
-/* Replaces the RRset by a copy of itself with an empty slot, so that it is signed anew. ST_ENOENT. */
+/* Replaces the RRset by a copy of itself with an empty slot, so that it is signed anew. ST_ENOENT.
+ */
 enum status draft_renew(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
 
-/* Makes the draft's RRsets those of the content (sorted, checked): puts what differs, removes what is
- * gone; leaves RRSET_GENERATED ones alone, and, where content has RRSIGs, fills slots with them
+/* Makes the draft's RRsets those of the content (sorted, checked): puts what differs, removes what
+ * is gone; leaves RRSET_GENERATED ones alone, and, where content has RRSIGs, fills slots with them
  * (a changed signature makes its RRset a new one with the same data). NSEC3 RRsets go to the chain
  * and NSEC ones make the chain where !signing. */
 enum status draft_apply(struct draft *d, const struct content *c, bool signing) MUST_USE;
 
-/* Names whose node is not the base's, sorted canonically, each once; valid until the next change. */
+/* Names whose node is not the base's, sorted canonically, each once; valid until the next change.
+ */
 enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count) MUST_USE;
 
 /* Settles flags (cuts, occlusion, chain membership) of all that is touched and of what lies below
- * changed cuts. Call before reading flags or making the chain; cheap when nothing changed. */
+ * changed cuts, and the chain (not after draft_apply() without signing of a content without NSECs).
+ * Call before reading flags or making the chain; cheap when nothing changed. An NSEC that is
+ * RRSET_GENERATED changes no flags. */
 enum status draft_settle(struct draft *d) MUST_USE;
 /* The chain's neighbours in the draft, after draft_settle(): the NODE_CHAIN node strictly before
  * (after) 'name', wrapping round; NULL only where the chain is empty. */
@@ -48,7 +55,7 @@ struct rrset *draft_base_rrset(const struct draft *d, const uint8_t *name, uint1
 struct freeze {
 	enum denial denial; /* DENIAL_NSEC where signing; else found from the content */
 	bool is_signed;
-	void *keys; /* moves in */
+	void *keys; /* moves in, but not on error */
 	void (*keys_unref)(void *keys);
 };
 
@@ -56,7 +63,8 @@ struct freeze {
  * Between here and publishing nothing can fail. ST_EPARSE: no SOA. */
 enum status draft_freeze(struct draft *d, const struct freeze *f, struct version **out) MUST_USE;
 
-/* RRsets of the frozen version that the draft put new (their slots may be empty), for signing before
- * publication: walks them. Call before freeze; n's flags are settled. */
+/* RRsets of the frozen version that the draft put new (their slots may be empty), for signing
+ * before publication: walks them. Call before freeze; n's flags are settled. */
 enum status draft_each_new(struct draft *d,
-			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs), void *ctx) MUST_USE;
+			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs),
+			   void *ctx) MUST_USE;

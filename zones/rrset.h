@@ -29,9 +29,9 @@ struct rrset {
 	uint16_t type;
 	uint16_t count;
 	uint32_t ttl;
-	uint32_t size; /* octets in data */
-	uint8_t flags; /* RRSET_* */
-	_Atomic(uint8_t) sig_state; /* enum rrset_sig_state */
+	uint32_t size;		     /* octets in data */
+	uint8_t flags;		     /* RRSET_* */
+	_Atomic(uint8_t) sig_state;  /* enum rrset_sig_state */
 	_Atomic(uint8_t) sig_wanted; /* a parked question waits for it */
 	_Atomic(struct sigset *) sigs;
 	uint8_t data[];
@@ -39,15 +39,20 @@ struct rrset {
 
 #define RRSET_GENERATED 0x01 /* made by signet, not in the file: DNSKEY, CDS, NSEC */
 
-/* An RRset from 'count' RDATAs in any order: sorted, duplicates dropped. Heap; rrset_free(). */
+/* An RRset from 'count' RDATAs (at least one) in any order: sorted, duplicates dropped. Heap;
+ * rrset_free(). ST_ELIMIT: more than 65535 of them, or one longer than that. */
 enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, size_t count,
 		      struct rrset **out) MUST_USE;
+/* The same records with an empty slot. */
+enum status rrset_copy(const struct rrset *from, struct rrset **out) MUST_USE;
 void rrset_free(struct rrset *rs); /* its slot's signatures too; takes NULL */
 /* Same type, TTL and data octet for octet. */
 bool rrset_equal(const struct rrset *a, const struct rrset *b);
 
-/* From RRSIG RDATAs (in any order). Heap. ST_EPARSE where one is malformed. */
+/* From RRSIG RDATAs (at least one, in any order). Heap: free(). ST_EPARSE where one is malformed.
+ */
 enum status sigset_new(const struct bytes *rrsigs, size_t count, struct sigset **out) MUST_USE;
+bool sigset_equal(const struct sigset *a, const struct sigset *b);
 
 static inline struct sigset *rrset_sigs(const struct rrset *rs)
 {

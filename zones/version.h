@@ -1,8 +1,11 @@
 /* A zone version: immutable once frozen, but for the signature slots of its RRsets.
  *
- * Versions share pages, nodes and RRsets. A version is made from a draft; what the draft replaced is
- * retired with the version it stood in, and freed once that version and all older ones are gone:
- * each version keeps a reference on its successor, so that versions die in order. */
+ * Versions share pages, nodes and RRsets. A version is made from a draft of a base version. While
+ * it is not published it holds a reference on its base, and dropping it frees what it added. When
+ * it is about to be published, version_succeed() makes it the base's successor: what it replaced is
+ * from then on retired with the base, and freed once the base and all older ones are gone. Each
+ * version keeps a reference on its successor, so that versions die in order; the last one frees
+ * everything. */
 #pragma once
 
 #include "nsd-core/base/rcu.h"
@@ -12,26 +15,34 @@
 
 enum node_flags {
 	NODE_APEX = 0x01,
-	NODE_CUT = 0x02,     /* has NS and is not the apex, and is not itself below a cut or DNAME */
+	NODE_CUT = 0x02, /* has NS and is not the apex, and is not itself below a cut or DNAME */
 	NODE_OCCLUDED = 0x04, /* below a cut (glue) or below a DNAME: never authoritative */
-	NODE_CHAIN = 0x08,   /* owns an NSEC (authoritative names with data, and cuts) */
+	NODE_CHAIN = 0x08,    /* owns an NSEC (authoritative names with data, and cuts) */
+	NODE_DNAME = 0x10,    /* has a DNAME that counts: not occluded, and not a cut's */
+	NODE_DRAFT = 0x80,    /* a draft's own; never seen in a version */
 };
 
 /* A name that exists in the zone, with its RRsets sorted by type; none: an empty non-terminal.
- * Immutable. The owner's name (lower case, wire) follows the array: node_name(). */
+ * Immutable. The owner's name (lower case, wire) follows the array: node_name(). A draft may leave
+ * room for RRsets to come. */
 struct node {
 	uint64_t hash; /* name_hash() */
 	uint8_t flags;
 	uint8_t labels;
 	uint8_t name_len;
-	/* Labels of the topmost cut or DNAME owner that covers this node: for a NODE_CUT its own labels,
-	 * for NODE_OCCLUDED the owner's; 0: none. The topmost only is authoritative. */
+	/* Labels of the topmost cut or DNAME owner that covers this node: for a NODE_CUT its own
+	 * labels, for NODE_OCCLUDED the owner's; 0: none. The topmost only is authoritative. */
 	uint8_t cover_labels;
 	uint16_t rrset_count;
+	uint16_t rrset_room;
 	struct rrset *rrsets[];
 };
 
-const uint8_t *node_name(const struct node *n);
+static inline const uint8_t *node_name(const struct node *n)
+{
+	return (const uint8_t *)(n->rrsets + n->rrset_room);
+}
+
 /* NULL where the node has no RRset of the type. */
 struct rrset *node_rrset(const struct node *n, uint16_t type);
 
@@ -41,11 +52,17 @@ enum denial {
 	DENIAL_NSEC3,
 };
 
+/* Validators take what is above for unsigned or bogus (RFC 9276 3.2), and each look-up would cost
+ * that many digests: such a chain is kept, and proves nothing. */
+#define NSEC3_ITERATIONS_MAX 500
+
 struct version {
 	_Atomic(uint32_t) refs;
 	struct rcu_node rcu;
-	struct version *newer; /* referenced; set when this one is succeeded */
-	struct retired *retired; /* what only this and older versions use */
+	uint64_t stamp;		 /* that of the pages its draft made; one more than the base's */
+	struct version *newer;	 /* referenced; set when this one is succeeded */
+	struct retired retired;	 /* what only this and older versions use */
+	struct pending *pending; /* made from a base it does not succeed yet */
 
 	const uint8_t *apex_name; /* lower case */
 	uint8_t apex_labels;
@@ -54,19 +71,25 @@ struct version {
 	uint32_t serial;
 	uint32_t negative_ttl; /* min(SOA TTL, SOA MINIMUM), RFC 2308, 9077 */
 
-	struct nindex names;  /* every node, by hash (not those that own only an NSEC3) */
-	struct btree order;   /* every node, canonical order */
-	struct btree chain;   /* DENIAL_NSEC: NODE_CHAIN nodes; DENIAL_NSEC3: nodes of NSEC3 owners */
+	struct nindex names; /* every node, by hash (not those that own only an NSEC3) */
+	struct btree order;  /* every node, canonical order */
+	struct btree chain;  /* DENIAL_NSEC: every NODE_CHAIN node; else empty */
+	struct btree nsec3;  /* nodes of NSEC3 owners: these own an NSEC3 only and are in no other
+				index */
+	/* From the content: NSEC3 where the apex has an NSEC3PARAM of SHA-1 with at most
+	 * NSEC3_ITERATIONS_MAX iterations and there are NSEC3s, else NSEC where the apex has one.
+	 */
 	enum denial denial;
 	uint8_t nsec3_salt[255];
 	uint8_t nsec3_salt_len;
 	uint16_t nsec3_iterations;
 
-	bool is_signed; /* answers to DO carry RRSIGs: by policy, or the file holds them */
-	size_t name_count;
-	size_t record_count;
+	bool is_signed;	     /* answers to DO carry RRSIGs: by policy, or the file holds them */
+	size_t name_count;   /* names that own records */
+	size_t record_count; /* without RRSIGs and NSEC3s */
 
-	/* The signer's key set this version was made for; NULL: not signed by us. Shared by versions. */
+	/* The signer's key set this version was made for; NULL: not signed by us. Shared by
+	 * versions. */
 	void *keys;
 	void (*keys_unref)(void *keys);
 };
@@ -77,11 +100,17 @@ void version_unref(struct version *v); /* takes NULL */
 /* Unref after a grace period: for the reference that a published pointer held. */
 void version_unref_deferred(struct version *v);
 
+/* 'next' is about to be published in the place of 'base': called once, by the publisher, just
+ * before. Cannot fail. base may be NULL, and must not have a successor unless next was made from no
+ * base at all, when nothing is shared and nothing happens. */
+void version_succeed(struct version *base, struct version *next);
+
 /* The node of the ancestor of ref that has 'labels' labels; NULL: there is none. */
-const struct node *version_find(const struct version *v, const struct name_ref *ref, unsigned labels);
+const struct node *version_find(const struct version *v, const struct name_ref *ref,
+				unsigned labels);
 
 enum lookup_kind {
-	LOOKUP_NODE,	 /* 'node' is the name itself, authoritative (perhaps an empty non-terminal) */
+	LOOKUP_NODE, /* 'node' is the name itself, authoritative (perhaps an empty non-terminal) */
 	LOOKUP_WILDCARD, /* 'node' is the wildcard that matches, 'encloser' the closest encloser */
 	LOOKUP_CUT,	 /* 'node' is the zone cut at or above the name (RFC 1034 4.3.2 3b) */
 	LOOKUP_DNAME,	 /* 'node' owns a DNAME above the name (RFC 6672) */
@@ -96,15 +125,16 @@ struct lookup {
 
 /* Where does the name lead? ref must be at or below the apex. For a question of type DS at a cut
  * pass ds = true: the cut's own node is then LOOKUP_NODE (RFC 4035 3.1.4.1). Pure. */
-void version_lookup(const struct version *v, const struct name_ref *ref, bool ds, struct lookup *out);
+void version_lookup(const struct version *v, const struct name_ref *ref, bool ds,
+		    struct lookup *out);
 
-/* NSEC: the node whose NSEC matches or covers 'name'. NULL: no chain, or the file's chain has a hole. */
+/* NSEC: the node whose NSEC matches or covers 'name'. NULL: no chain, or it has a hole there. */
 const struct node *version_nsec(const struct version *v, const uint8_t *name, bool *matches);
 /* NSEC3 (RFC 5155): the same for the hash of 'name'. Computes the hash (SHA-1, iterations). */
 const struct node *version_nsec3(const struct version *v, const uint8_t *name, bool *matches);
 
-/* All nodes in canonical order, then (NSEC3) the chain's. Stops at the first status that is not ST_OK,
- * which is then the result. */
+/* All nodes in canonical order, then (NSEC3) the chain's. Stops at the first status that is not
+ * ST_OK, which is then the result. */
 enum status version_walk(const struct version *v,
 			 enum status (*each)(void *ctx, const struct node *n), void *ctx) MUST_USE;
 

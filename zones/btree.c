@@ -1,0 +1,240 @@
+#include "zones/btree.h"
+
+#include "zones/btree_page.h"
+#include "zones/version.h"
+
+#include <stdlib.h>
+
+static int compare_octets(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	size_t len = a_len < b_len ? a_len : b_len;
+	int order = memcmp(a, b, len);
+	if (order != 0) {
+		return order;
+	}
+	return a_len < b_len ? -1 : a_len > b_len;
+}
+
+static int compare_node(const struct sort_key *key, const struct node *n)
+{
+	struct sort_key other;
+	sort_key_init(&other, node_name(n));
+	return compare_octets(key->octets, key->len, other.octets, other.len);
+}
+
+static uint64_t key_head(const struct sort_key *key, size_t from)
+{
+	uint8_t head[8] = {0};
+	if (key->len > from) {
+		size_t len = key->len - from;
+		memcpy(head, key->octets + from, len < sizeof(head) ? len : sizeof(head));
+	}
+	return be64_get(head);
+}
+
+/* Heads less than 'head'. */
+static unsigned lower_bound(const uint64_t *heads, unsigned count, uint64_t head)
+{
+	unsigned at = 0;
+	while (count > 1) {
+		unsigned half = count / 2;
+		at += heads[at + half - 1] < head ? half : 0;
+		count -= half;
+	}
+	return at + (count == 1 && heads[at] < head);
+}
+
+unsigned page_search(const struct btree_page *p, const struct sort_key *key, bool *exact)
+{
+	*exact = false;
+	size_t common = key->len < p->prefix_len ? key->len : p->prefix_len;
+	int order = memcmp(key->octets, page_prefix(p), common);
+	if (order != 0 || common < p->prefix_len) {
+		return order > 0 ? p->count : 0;
+	}
+	const uint64_t *heads = page_heads(p);
+	uint64_t head = key_head(key, p->prefix_len);
+	unsigned low = lower_bound(heads, p->count, head);
+	unsigned high = low;
+	while (high < p->count && heads[high] == head) {
+		high++;
+	}
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		order = compare_node(key, page_nodes(p)[middle]);
+		if (order == 0) {
+			*exact = true;
+			return middle;
+		}
+		if (order < 0) {
+			high = middle;
+		} else {
+			low = middle + 1;
+		}
+	}
+	return low;
+}
+
+unsigned page_child_for(const struct btree_page *p, const struct sort_key *key)
+{
+	bool exact;
+	unsigned at = page_search(p, key, &exact);
+	return exact || at == 0 ? at : at - 1;
+}
+
+static void find_path(const struct btree *t, const struct sort_key *key, struct btree_path *path)
+{
+	path->depth = 0;
+	path->exact = false;
+	for (struct btree_page *p = t->root; p != NULL;) {
+		unsigned i = path->depth++;
+		path->page[i] = p;
+		if (p->level == 0) {
+			path->at[i] = page_search(p, key, &path->exact);
+			return;
+		}
+		path->at[i] = page_child_for(p, key);
+		p = page_children(p)[path->at[i]];
+	}
+}
+
+static const struct btree_page *find_page(const struct btree *t, const struct sort_key *key)
+{
+	const struct btree_page *p = t->root;
+	while (p != NULL && p->level > 0) {
+		p = page_children(p)[page_child_for(p, key)];
+	}
+	return p;
+}
+
+const struct node *btree_find(const struct btree *t, const struct sort_key *key)
+{
+	bool exact;
+	const struct node *n = btree_find_floor(t, key, &exact);
+	return n != NULL && exact ? n : NULL;
+}
+
+const struct node *btree_find_floor(const struct btree *t, const struct sort_key *key, bool *exact)
+{
+	const struct btree_page *p = find_page(t, key);
+	*exact = false;
+	if (p == NULL) {
+		return NULL;
+	}
+	unsigned at = page_search(p, key, exact);
+	if (*exact) {
+		return page_nodes(p)[at];
+	}
+	/* Every page on the way but the leftmost starts at or before the key. */
+	return at > 0 ? page_nodes(p)[at - 1] : NULL;
+}
+
+const struct node *btree_before(const struct btree *t, const struct sort_key *key)
+{
+	struct btree_path path;
+	find_path(t, key, &path);
+	for (unsigned i = path.depth; i-- > 0;) {
+		if (path.at[i] > 0) {
+			const struct btree_page *p = path.page[i];
+			unsigned at = path.at[i] - 1;
+			while (p->level > 0) {
+				p = page_children(p)[at];
+				at = p->count - 1u;
+			}
+			return page_nodes(p)[at];
+		}
+	}
+	return NULL;
+}
+
+const struct node *btree_after(const struct btree *t, const struct sort_key *key)
+{
+	struct btree_path path;
+	find_path(t, key, &path);
+	for (unsigned i = path.depth; i-- > 0;) {
+		const struct btree_page *p = path.page[i];
+		unsigned at = path.at[i] + (p->level > 0 || path.exact ? 1 : 0);
+		if (at < p->count) {
+			return page_nodes(p)[at]; /* of an inner page: the first under it */
+		}
+	}
+	return NULL;
+}
+
+const struct node *btree_first(const struct btree *t)
+{
+	return t->root == NULL ? NULL : page_nodes(t->root)[0];
+}
+
+const struct node *btree_last(const struct btree *t)
+{
+	const struct btree_page *p = t->root;
+	if (p == NULL) {
+		return NULL;
+	}
+	while (p->level > 0) {
+		p = page_children(p)[p->count - 1];
+	}
+	return page_nodes(p)[p->count - 1];
+}
+
+void btree_cursor_init(struct btree_cursor *c, const struct btree *t)
+{
+	c->depth = 0;
+	for (const struct btree_page *p = t->root; p != NULL;) {
+		c->page[c->depth] = p;
+		c->at[c->depth++] = 0;
+		p = p->level > 0 ? page_children(p)[0] : NULL;
+	}
+}
+
+void btree_cursor_seek(struct btree_cursor *c, const struct btree *t, const struct sort_key *key)
+{
+	struct btree_path path;
+	find_path(t, key, &path);
+	c->depth = (uint8_t)path.depth;
+	for (unsigned i = 0; i < path.depth; i++) {
+		c->page[i] = path.page[i];
+		c->at[i] = (uint8_t)path.at[i];
+	}
+}
+
+const struct node *btree_cursor_next(struct btree_cursor *c)
+{
+	if (c->depth == 0) {
+		return NULL;
+	}
+	unsigned i = c->depth - 1u;
+	while (c->at[i] >= c->page[i]->count) {
+		if (i == 0) {
+			c->depth = 0;
+			return NULL;
+		}
+		c->at[--i]++;
+	}
+	for (; i + 1u < c->depth; i++) {
+		c->page[i + 1] = page_children(c->page[i])[c->at[i]];
+		c->at[i + 1] = 0;
+	}
+	return page_nodes(c->page[i])[c->at[i]++];
+}
+
+static void free_page(struct btree_page *p, uint64_t stamp)
+{
+	/* A draft's page hangs below the draft's pages only. */
+	if (p == NULL || (stamp != 0 && p->stamp != stamp)) {
+		return;
+	}
+	if (p->level > 0) {
+		for (unsigned i = 0; i < p->count; i++) {
+			free_page(page_children(p)[i], stamp);
+		}
+	}
+	free(p);
+}
+
+void btree_free(struct btree *t, uint64_t stamp)
+{
+	free_page(t->root, stamp);
+	*t = (struct btree){0};
+}

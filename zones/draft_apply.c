@@ -1,0 +1,381 @@
+#include "zones/draft_impl.h"
+#include "zones/rdata.h"
+
+#include <stdlib.h>
+
+/* One application of a content, and its scratch space. */
+struct apply {
+	struct draft *d;
+	const struct content *c;
+	bool signing;
+	struct bytes *rdatas;
+	size_t rdata_room;
+	struct rrset *
+		*names; /* the RRsets that the owner is to have, and those of its NSEC3 node */
+	struct rrset **nsec3s;
+	size_t rrset_room;
+};
+
+/* The records of one owner: sets[first .. first + count). */
+struct owner {
+	const uint8_t *name;
+	size_t first;
+	size_t count;
+};
+
+static const struct record *set_records(const struct content *c, const struct record_set *s)
+{
+	return c->records + s->first;
+}
+
+static void find_owner(const struct content *c, size_t first, struct owner *out)
+{
+	const uint8_t *name = set_records(c, &c->sets[first])->owner;
+	size_t end = first + 1;
+	for (; end < c->set_count; end++) {
+		const uint8_t *other = set_records(c, &c->sets[end])->owner;
+		if (other != name && !name_equal(other, name)) {
+			break;
+		}
+	}
+	*out = (struct owner){name, first, end - first};
+}
+
+/* The owner's RRSIGs of a type: they sort by the type they cover. count 0: none. */
+static struct record_set find_rrsigs(const struct content *c, const struct owner *o, uint16_t type)
+{
+	struct record_set found = {0, 0};
+	for (size_t i = o->first; i < o->first + o->count; i++) {
+		const struct record *r = set_records(c, &c->sets[i]);
+		if (r->type != RR_RRSIG) {
+			continue;
+		}
+		for (size_t k = 0; k < c->sets[i].count; k++) {
+			if (r[k].rdata_len < 2 || be16_get(r[k].rdata) != type) {
+				continue;
+			}
+			if (found.count++ == 0) {
+				found.first = c->sets[i].first + k;
+			}
+		}
+	}
+	return found;
+}
+
+static enum status collect_rdatas(struct apply *a, const struct record_set *s)
+{
+	if (s->count > a->rdata_room) {
+		struct bytes *more = realloc(a->rdatas, s->count * sizeof(*more));
+		if (more == NULL) {
+			return ST_ENOMEM;
+		}
+		a->rdatas = more;
+		a->rdata_room = s->count;
+	}
+	const struct record *r = set_records(a->c, s);
+	for (size_t i = 0; i < s->count; i++) {
+		a->rdatas[i] = (struct bytes){r[i].rdata, r[i].rdata_len};
+	}
+	return ST_OK;
+}
+
+static bool same_records(const struct rrset *rs, const struct content *c,
+			 const struct record_set *s)
+{
+	const struct record *r = set_records(c, s);
+	const uint8_t *p = rs->data;
+	if (rs->count != s->count || rs->ttl != r->ttl) {
+		return false;
+	}
+	for (size_t i = 0; i < s->count; i++, p = rdata_next(p)) {
+		struct bytes rdata = rdata_at(p);
+		if (rdata.len != r[i].rdata_len || memcmp(rdata.data, r[i].rdata, rdata.len) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* *same: may the RRset stay with the signatures its slot holds? */
+static enum status same_signatures(struct apply *a, const struct rrset *rs,
+				   const struct record_set *rrsigs, bool *same)
+{
+	const struct sigset *present = rrset_sigs(rs);
+	*same = false;
+	if (a->signing) {
+		/* Signatures that came with a file are not of our keys. */
+		*same = present == NULL || a->d->base == NULL || a->d->base->keys != NULL;
+		return ST_OK;
+	}
+	if (present == NULL || rrsigs->count == 0) {
+		*same = present == NULL && rrsigs->count == 0;
+		return ST_OK;
+	}
+	struct sigset *wanted;
+	enum status st = collect_rdatas(a, rrsigs);
+	if (st == ST_OK) {
+		st = sigset_new(a->rdatas, rrsigs->count, &wanted);
+	}
+	if (st == ST_OK) {
+		*same = sigset_equal(present, wanted);
+		free(wanted);
+	}
+	return st;
+}
+
+static enum status new_rrset(struct apply *a, const struct record_set *s,
+			     const struct record_set *rrsigs, struct rrset **out)
+{
+	const struct record *r = set_records(a->c, s);
+	struct rrset *rs = NULL;
+	struct sigset *sigs = NULL;
+	enum status st = collect_rdatas(a, s);
+	if (st == ST_OK) {
+		st = rrset_new(r->type, r->ttl, a->rdatas, s->count, &rs);
+	}
+	if (st == ST_OK && !a->signing && rrsigs->count > 0) {
+		st = collect_rdatas(a, rrsigs);
+		if (st == ST_OK) {
+			st = sigset_new(a->rdatas, rrsigs->count, &sigs);
+		}
+	}
+	if (st != ST_OK) {
+		rrset_free(rs);
+		return st;
+	}
+	if (sigs != NULL) {
+		atomic_init(&rs->sigs, sigs);
+		atomic_init(&rs->sig_state, SIG_FILLED);
+	}
+	*out = rs;
+	return ST_OK;
+}
+
+/* The RRset that a set of records asks for: n's, if it is the same, or a new one. */
+static enum status wanted_rrset(struct apply *a, const struct owner *o, const struct record_set *s,
+				const struct node *n, struct rrset **out)
+{
+	uint16_t type = set_records(a->c, s)->type;
+	struct record_set rrsigs = find_rrsigs(a->c, o, type);
+	struct rrset *present = n == NULL ? NULL : node_rrset(n, type);
+	if (present != NULL && same_records(present, a->c, s)) {
+		bool same;
+		enum status st = same_signatures(a, present, &rrsigs, &same);
+		if (st != ST_OK || same) {
+			*out = present;
+			return st;
+		}
+	}
+	return new_rrset(a, s, &rrsigs, out);
+}
+
+static void insert_sorted(struct rrset **rrsets, size_t *count, struct rrset *rs)
+{
+	size_t i = *count;
+	for (; i > 0 && rrsets[i - 1]->type > rs->type; i--) {
+		rrsets[i] = rrsets[i - 1];
+	}
+	rrsets[i] = rs;
+	++*count;
+}
+
+/* What we made ourselves stays, unless the content has that type. */
+static void keep_generated(const struct node *n, struct rrset **rrsets, size_t *count)
+{
+	size_t from_content = *count;
+	for (unsigned i = 0; n != NULL && i < n->rrset_count; i++) {
+		struct rrset *rs = n->rrsets[i];
+		bool replaced = (rs->flags & RRSET_GENERATED) == 0;
+		for (size_t k = 0; !replaced && k < from_content; k++) {
+			replaced = rrsets[k]->type == rs->type;
+		}
+		if (!replaced) {
+			insert_sorted(rrsets, count, rs);
+			from_content++;
+		}
+	}
+}
+
+static enum status set_if_changed(struct apply *a, enum node_kind kind, const uint8_t *name,
+				  const struct node *n, struct rrset **rrsets, size_t count)
+{
+	size_t present = n == NULL ? 0 : n->rrset_count;
+	if (count == present &&
+	    (count == 0 || memcmp(rrsets, n->rrsets, count * sizeof(*rrsets)) == 0)) {
+		return ST_OK;
+	}
+	/* Where we sign, room for the NSEC to come. */
+	return draft_set(a->d, kind, name, rrsets, count, a->signing ? 1 : 0);
+}
+
+static enum status reserve_rrsets(struct apply *a, size_t room)
+{
+	if (room <= a->rrset_room) {
+		return ST_OK;
+	}
+	struct rrset **names = realloc(a->names, room * sizeof(*names));
+	if (names == NULL) {
+		return ST_ENOMEM;
+	}
+	a->names = names;
+	struct rrset **nsec3s = realloc(a->nsec3s, room * sizeof(*nsec3s));
+	if (nsec3s == NULL) {
+		return ST_ENOMEM;
+	}
+	a->nsec3s = nsec3s;
+	a->rrset_room = room;
+	return ST_OK;
+}
+
+static void free_new(struct rrset **rrsets, size_t count, const struct node *n)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!node_holds(n, rrsets[i])) {
+			rrset_free(rrsets[i]);
+		}
+	}
+}
+
+static enum status apply_owner(struct apply *a, const struct owner *o)
+{
+	const struct node *n = draft_node(a->d, KIND_NAME, o->name);
+	const struct node *n3 =
+		a->d->nsec3.count > 0 ? draft_node(a->d, KIND_NSEC3, o->name) : NULL;
+	size_t count = 0;
+	size_t count3 = 0;
+	enum status st = reserve_rrsets(a, o->count + (n == NULL ? 0 : n->rrset_count));
+	for (size_t i = o->first; st == ST_OK && i < o->first + o->count; i++) {
+		const struct record_set *s = &a->c->sets[i];
+		uint16_t type = set_records(a->c, s)->type;
+		struct rrset *rs;
+		if (type == RR_RRSIG) {
+			continue;
+		}
+		st = wanted_rrset(a, o, s, type == RR_NSEC3 ? n3 : n, &rs);
+		if (st == ST_OK && type == RR_NSEC3) {
+			a->nsec3s[count3++] = rs;
+		} else if (st == ST_OK) {
+			a->names[count++] = rs;
+		}
+	}
+	if (st != ST_OK) {
+		free_new(a->names, count, n);
+		free_new(a->nsec3s, count3, n3);
+		return st;
+	}
+	keep_generated(n, a->names, &count);
+	st = set_if_changed(a, KIND_NAME, o->name, n, a->names, count);
+	if (st != ST_OK) {
+		free_new(a->nsec3s, count3, n3);
+		return st;
+	}
+	return set_if_changed(a, KIND_NSEC3, o->name, n3, a->nsec3s, count3);
+}
+
+/* Takes from a name that the content lacks all but what we made ourselves. */
+static enum status drop_name(struct apply *a, enum node_kind kind, const uint8_t *name)
+{
+	const struct node *n = draft_node(a->d, kind, name);
+	size_t count = 0;
+	enum status st = n == NULL ? ST_OK : reserve_rrsets(a, n->rrset_count);
+	if (st == ST_OK) {
+		keep_generated(n, a->names, &count);
+		st = set_if_changed(a, kind, name, n, a->names, count);
+	}
+	return st;
+}
+
+/* Drops the names of a base's index that the content lacks: both are in order. */
+static enum status drop_absent(struct apply *a, enum node_kind kind, const struct btree *base)
+{
+	struct btree_cursor cursor;
+	const struct node *n;
+	size_t at = 0;
+	enum status st = ST_OK;
+
+	btree_cursor_init(&cursor, base);
+	while (st == ST_OK && (n = btree_cursor_next(&cursor)) != NULL) {
+		int order = 1;
+		while (at < a->c->set_count) {
+			order = name_compare(set_records(a->c, &a->c->sets[at])->owner,
+					     node_name(n));
+			if (order >= 0) {
+				break;
+			}
+			at++;
+			order = 1;
+		}
+		if (order != 0) {
+			st = drop_name(a, kind, node_name(n));
+		}
+	}
+	return st;
+}
+
+static bool content_has(const struct content *c, const uint8_t *name)
+{
+	size_t low = 0;
+	size_t high = c->set_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = name_compare(name, set_records(c, &c->sets[middle])->owner);
+		if (order == 0) {
+			return true;
+		}
+		if (order < 0) {
+			high = middle;
+		} else {
+			low = middle + 1;
+		}
+	}
+	return false;
+}
+
+/* The same for what the draft held before without the base having it. */
+static enum status drop_earlier(struct apply *a, enum node_kind kind, const struct name_list *l)
+{
+	enum status st = ST_OK;
+	size_t count = l->count; /* the list may grow */
+	for (size_t i = 0; st == ST_OK && i < count; i++) {
+		if (!content_has(a->c, l->names[i])) {
+			st = drop_name(a, kind, l->names[i]);
+		}
+	}
+	return st;
+}
+
+static enum status apply_all(struct apply *a)
+{
+	struct draft *d = a->d;
+	struct owner o = {NULL, 0, 0};
+	enum status st = drop_earlier(a, KIND_NAME, &d->touched);
+	if (st == ST_OK) {
+		st = drop_earlier(a, KIND_NSEC3, &d->touched_nsec3);
+	}
+	if (st == ST_OK && d->base != NULL) {
+		st = drop_absent(a, KIND_NAME, &d->base->order);
+	}
+	if (st == ST_OK && d->base != NULL) {
+		st = drop_absent(a, KIND_NSEC3, &d->base->nsec3);
+	}
+	for (size_t i = 0; st == ST_OK && i < a->c->set_count; i += o.count) {
+		find_owner(a->c, i, &o);
+		st = name_is_below(o.name, d->apex) ? apply_owner(a, &o) : ST_EPARSE;
+	}
+	return st;
+}
+
+enum status draft_apply(struct draft *d, const struct content *c, bool signing)
+{
+	struct apply a = {.d = d, .c = c, .signing = signing};
+	enum status st = apply_all(&a);
+	free(a.rdatas);
+	free(a.names);
+	free(a.nsec3s);
+	if (st != ST_OK) {
+		return st;
+	}
+	const struct node *apex = draft_node(d, KIND_NAME, d->apex);
+	d->chain_wanted = signing || (apex != NULL && node_rrset(apex, RR_NSEC) != NULL);
+	return ST_OK;
+}

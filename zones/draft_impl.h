@@ -1,0 +1,86 @@
+/* The inside of a draft: private to the draft modules. */
+#pragma once
+
+#include "nsd-core/base/arena.h"
+#include "zones/draft.h"
+
+/* Names, in the draft's arena; sorted and without duplicates after name_list_sort(). */
+struct name_list {
+	const uint8_t **names;
+	size_t count;
+	size_t room;
+	size_t sorted; /* that many of the first are */
+};
+
+struct draft {
+	struct version *base; /* referenced, or NULL */
+	uint8_t apex[NAME_MAX_LEN];
+	uint8_t apex_len;
+	uint8_t apex_labels;
+	/* After a lack of memory in the middle of a change: indexes may disagree, so that the draft
+	 * is good for draft_free() only. */
+	enum status broken;
+
+	struct cow cow; /* points to 'replaced' */
+	struct retired replaced;
+	struct arena arena;
+
+	struct nindex names;
+	struct btree order;
+	struct btree chain; /* every NODE_CHAIN node, if chain_built */
+	struct btree nsec3;
+	size_t name_count;
+	size_t record_count;
+
+	bool chain_built;
+	bool chain_wanted;
+
+	struct name_list touched;	/* whose node is or was this draft's */
+	struct name_list touched_nsec3; /* the same of the nodes in 'nsec3' */
+	struct name_list dirty;		/* whose flags are to be settled */
+};
+
+/* Which of a name's nodes: NSEC3s have nodes of their own. */
+enum node_kind {
+	KIND_NAME,
+	KIND_NSEC3,
+};
+
+/* Does an RRset make its name one with data? The NSEC we made ourselves does not. */
+static inline bool rrset_is_data(const struct rrset *rs)
+{
+	return rs->type != RR_NSEC || (rs->flags & RRSET_GENERATED) == 0;
+}
+
+static inline enum node_kind kind_of_type(uint16_t type)
+{
+	return type == RR_NSEC3 ? KIND_NSEC3 : KIND_NAME;
+}
+
+/* name_list.c */
+/* 'name' is borrowed. */
+enum status name_list_add(struct name_list *l, const uint8_t *name) MUST_USE;
+enum status name_list_sort(struct name_list *l) MUST_USE;
+void name_list_fini(struct name_list *l);
+
+/* draft.c */
+const struct node *draft_node(const struct draft *d, enum node_kind kind, const uint8_t *name);
+const struct node *draft_base_node(const struct draft *d, enum node_kind kind, const uint8_t *name);
+/* Is the node this draft's own, to be changed in place? */
+bool draft_owns(const struct draft *d, const struct node *n);
+/* Is this very RRset one of n's? n may be NULL. */
+bool node_holds(const struct node *n, const struct rrset *rs);
+
+/* draft_node.c */
+/* Sets the RRsets of a name (lower case, at or below the apex): sorted by type; those the present
+ * node has are kept, all others of it are given up. count 0: none, so that the node may go. The new
+ * ones move in, also on error. spare: room to leave for more. */
+enum status draft_set(struct draft *d, enum node_kind kind, const uint8_t *name,
+		      struct rrset *const *rrsets, size_t count, size_t spare) MUST_USE;
+/* Sets flags and cover_labels of a node of the order index, keeping the chain in step. */
+enum status draft_set_flags(struct draft *d, const struct node *n, uint8_t flags,
+			    uint8_t cover_labels) MUST_USE;
+
+/* draft_settle.c */
+enum status draft_settle_flags(struct draft *d) MUST_USE;
+enum status draft_build_chain(struct draft *d) MUST_USE;

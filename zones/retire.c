@@ -1,0 +1,64 @@
+#include "zones/retire.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define IS_RRSET ((uintptr_t)1)
+
+void retired_init(struct retired *r)
+{
+	*r = (struct retired){0};
+}
+
+void retired_fini(struct retired *r)
+{
+	free(r->items);
+	*r = (struct retired){0};
+}
+
+enum status retired_reserve(struct retired *r, size_t n)
+{
+	if (r->room - r->count >= n) {
+		return ST_OK;
+	}
+	size_t room = r->room < 16 ? 16 : r->room * 2;
+	if (room - r->count < n) {
+		room = r->count + n;
+	}
+	uintptr_t *items = realloc(r->items, room * sizeof(*items));
+	if (items == NULL) {
+		return ST_ENOMEM;
+	}
+	r->items = items;
+	r->room = room;
+	return ST_OK;
+}
+
+static void add(struct retired *r, uintptr_t item)
+{
+	assert(r->count < r->room);
+	r->items[r->count++] = item;
+}
+
+void retired_add_block(struct retired *r, const void *block)
+{
+	add(r, (uintptr_t)block);
+}
+
+void retired_add_rrset(struct retired *r, struct rrset *rs)
+{
+	add(r, (uintptr_t)rs | IS_RRSET);
+}
+
+void retired_release(struct retired *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		uintptr_t item = r->items[i];
+		if ((item & IS_RRSET) != 0) {
+			rrset_free((struct rrset *)(item & ~IS_RRSET));
+		} else {
+			free((void *)item);
+		}
+	}
+	retired_fini(r);
+}

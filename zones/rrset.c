@@ -1,0 +1,212 @@
+#include "zones/rrset.h"
+
+#include "nsd-core/base/clock.h"
+#include "zones/rdata.h"
+
+#include <stdlib.h>
+
+/* RRsets up to this many records are sorted without malloc. */
+#define SORT_ON_STACK 16
+
+static int compare_rdata(const void *a, const void *b, void *type)
+{
+	return rdata_compare(*(const uint16_t *)type, *(const struct bytes *)a,
+			     *(const struct bytes *)b);
+}
+
+static bool is_sorted(uint16_t type, const struct bytes *rdatas, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		if (rdata_compare(type, rdatas[i - 1], rdatas[i]) >= 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static size_t drop_duplicates(uint16_t type, struct bytes *rdatas, size_t count)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || rdata_compare(type, rdatas[kept - 1], rdatas[i]) != 0) {
+			rdatas[kept++] = rdatas[i];
+		}
+	}
+	return kept;
+}
+
+static uint8_t *put_lengths_and_data(uint8_t *to, const struct bytes *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		be16_put(to, (uint16_t)items[i].len);
+		if (items[i].len > 0) {
+			memcpy(to + 2, items[i].data, items[i].len);
+		}
+		to += 2 + items[i].len;
+	}
+	return to;
+}
+
+/* Octets that items take up, each with its length; 0: one is too long, or they are too many. */
+static size_t data_size(const struct bytes *items, size_t count)
+{
+	size_t size = 0;
+	if (count > UINT16_MAX) {
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].len > RDATA_MAX) {
+			return 0;
+		}
+		size += 2 + items[i].len;
+	}
+	return size;
+}
+
+static enum status build(uint16_t type, uint32_t ttl, const struct bytes *sorted, size_t count,
+			 struct rrset **out)
+{
+	size_t size = data_size(sorted, count);
+	if (size == 0) {
+		return ST_ELIMIT;
+	}
+	struct rrset *rs = malloc(sizeof(*rs) + size);
+	if (rs == NULL) {
+		return ST_ENOMEM;
+	}
+	rs->type = type;
+	rs->count = (uint16_t)count;
+	rs->ttl = ttl;
+	rs->size = (uint32_t)size;
+	rs->flags = 0;
+	atomic_init(&rs->sig_state, SIG_EMPTY);
+	atomic_init(&rs->sig_wanted, 0);
+	atomic_init(&rs->sigs, NULL);
+	put_lengths_and_data(rs->data, sorted, count);
+	*out = rs;
+	return ST_OK;
+}
+
+enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, size_t count,
+		      struct rrset **out)
+{
+	if (is_sorted(type, rdatas, count)) {
+		return build(type, ttl, rdatas, count, out);
+	}
+	struct bytes few[SORT_ON_STACK];
+	struct bytes *sorted = few;
+	if (count > SORT_ON_STACK) {
+		sorted = malloc(count * sizeof(*sorted));
+		if (sorted == NULL) {
+			return ST_ENOMEM;
+		}
+	}
+	memcpy(sorted, rdatas, count * sizeof(*sorted));
+	qsort_r(sorted, count, sizeof(*sorted), compare_rdata, &type);
+	enum status st = build(type, ttl, sorted, drop_duplicates(type, sorted, count), out);
+	if (sorted != few) {
+		free(sorted);
+	}
+	return st;
+}
+
+enum status rrset_copy(const struct rrset *from, struct rrset **out)
+{
+	struct rrset *rs = malloc(sizeof(*rs) + from->size);
+	if (rs == NULL) {
+		return ST_ENOMEM;
+	}
+	rs->type = from->type;
+	rs->count = from->count;
+	rs->ttl = from->ttl;
+	rs->size = from->size;
+	rs->flags = from->flags;
+	atomic_init(&rs->sig_state, SIG_EMPTY);
+	atomic_init(&rs->sig_wanted, 0);
+	atomic_init(&rs->sigs, NULL);
+	memcpy(rs->data, from->data, from->size);
+	*out = rs;
+	return ST_OK;
+}
+
+void rrset_free(struct rrset *rs)
+{
+	if (rs != NULL) {
+		free(atomic_load_explicit(&rs->sigs, memory_order_acquire));
+		free(rs);
+	}
+}
+
+bool rrset_equal(const struct rrset *a, const struct rrset *b)
+{
+	return a->type == b->type && a->ttl == b->ttl && a->size == b->size &&
+	       memcmp(a->data, b->data, a->size) == 0;
+}
+
+static int compare_octets(const void *a, const void *b)
+{
+	const struct bytes *x = a;
+	const struct bytes *y = b;
+	int order = memcmp(x->data, y->data, x->len < y->len ? x->len : y->len);
+	if (order != 0) {
+		return order;
+	}
+	return x->len < y->len ? -1 : x->len > y->len;
+}
+
+static enum status sigset_build(struct bytes *rrsigs, size_t count, struct sigset **out)
+{
+	size_t size = data_size(rrsigs, count);
+	if (size == 0) {
+		return ST_EPARSE;
+	}
+	struct sigset *set = malloc(sizeof(*set) + size);
+	if (set == NULL) {
+		return ST_ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct rrsig sig;
+		enum status st = rrsig_parse(rrsigs[i], &sig);
+		if (st != ST_OK) {
+			free(set);
+			return st;
+		}
+		/* Times are serial numbers (RFC 4034 3.1.5). */
+		if (i == 0 || serial_gt(sig.inception, set->inception)) {
+			set->inception = sig.inception;
+		}
+		if (i == 0 || serial_gt(set->expiration, sig.expiration)) {
+			set->expiration = sig.expiration;
+		}
+	}
+	set->count = (uint16_t)count;
+	set->size = (uint32_t)size;
+	put_lengths_and_data(set->data, rrsigs, count);
+	*out = set;
+	return ST_OK;
+}
+
+enum status sigset_new(const struct bytes *rrsigs, size_t count, struct sigset **out)
+{
+	struct bytes few[SORT_ON_STACK];
+	struct bytes *sorted = few;
+	if (count > SORT_ON_STACK) {
+		sorted = malloc(count * sizeof(*sorted));
+		if (sorted == NULL) {
+			return ST_ENOMEM;
+		}
+	}
+	/* In one order, so that equal sets are equal octet for octet. */
+	memcpy(sorted, rrsigs, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), compare_octets);
+	enum status st = sigset_build(sorted, count, out);
+	if (sorted != few) {
+		free(sorted);
+	}
+	return st;
+}
+
+bool sigset_equal(const struct sigset *a, const struct sigset *b)
+{
+	return a->size == b->size && memcmp(a->data, b->data, a->size) == 0;
+}

@@ -1,0 +1,340 @@
+#include "zones/version.h"
+
+#include "nsd-core/base/digest.h"
+#include "nsd-core/base/text.h"
+#include "zones/pending.h"
+#include "zones/rdata.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct rrset *node_rrset(const struct node *n, uint16_t type)
+{
+	for (unsigned i = 0; i < n->rrset_count; i++) {
+		if (n->rrsets[i]->type >= type) {
+			return n->rrsets[i]->type == type ? n->rrsets[i] : NULL;
+		}
+	}
+	return NULL;
+}
+
+struct version *version_ref(struct version *v)
+{
+	atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+	return v;
+}
+
+static void free_nodes(const struct btree *t)
+{
+	struct btree_cursor c;
+	const struct node *n;
+
+	btree_cursor_init(&c, t);
+	while ((n = btree_cursor_next(&c)) != NULL) {
+		for (unsigned i = 0; i < n->rrset_count; i++) {
+			rrset_free(n->rrsets[i]);
+		}
+		free((void *)(uintptr_t)n);
+	}
+}
+
+static void free_pages(struct version *v, uint64_t stamp)
+{
+	nindex_free(&v->names, stamp);
+	btree_free(&v->order, stamp);
+	btree_free(&v->chain, stamp);
+	btree_free(&v->nsec3, stamp);
+}
+
+/* Frees what nobody but v used; returns a reference to be dropped next. */
+static struct version *free_version(struct version *v)
+{
+	struct version *next = v->newer;
+
+	if (v->pending != NULL) {
+		next = v->pending->base;
+		retired_release(&v->pending->added);
+		retired_fini(&v->pending->replaced);
+		free(v->pending);
+		free_pages(v, v->stamp);
+	} else if (v->newer != NULL) {
+		retired_release(&v->retired);
+	} else {
+		free_nodes(&v->order);
+		free_nodes(&v->nsec3);
+		free_pages(v, 0);
+	}
+	if (v->keys_unref != NULL) {
+		v->keys_unref(v->keys);
+	}
+	free(v);
+	return next;
+}
+
+void version_unref(struct version *v)
+{
+	/* Not recursive: a reader that was long away may have kept many versions. */
+	while (v != NULL && atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1) {
+		v = free_version(v);
+	}
+}
+
+static void unref_node(struct rcu_node *node)
+{
+	version_unref(container_of(node, struct version, rcu));
+}
+
+void version_unref_deferred(struct version *v)
+{
+	rcu_defer(&v->rcu, unref_node);
+}
+
+void version_succeed(struct version *base, struct version *next)
+{
+	struct pending *pending = next->pending;
+	if (pending == NULL) {
+		return;
+	}
+	assert(pending->base == base && base->newer == NULL && base->pending == NULL);
+	next->pending = NULL;
+	base->retired = pending->replaced;
+	base->newer = version_ref(next);
+	retired_fini(&pending->added);
+	free(pending);
+	version_unref(base);
+}
+
+const struct node *version_find(const struct version *v, const struct name_ref *ref,
+				unsigned labels)
+{
+	return nindex_find(&v->names, ref->hash[labels], name_ref_at(ref, labels));
+}
+
+/* The deepest ancestor that exists; the name itself does not. */
+static const struct node *closest_encloser(const struct version *v, const struct name_ref *ref)
+{
+	/* All ancestors of a node exist, so existence ends at one depth: halve the interval. */
+	const struct node *found = v->apex;
+	unsigned low = v->apex_labels;
+	unsigned high = ref->labels;
+
+	while (high - low > 1) {
+		unsigned middle = (low + high) / 2;
+		const struct node *n = version_find(v, ref, middle);
+		if (n != NULL) {
+			found = n;
+			low = middle;
+		} else {
+			high = middle;
+		}
+	}
+	return found;
+}
+
+static const struct node *find_wildcard(const struct version *v, const struct name_ref *ref,
+					const struct node *encloser)
+{
+	static const uint8_t star[2] = {1, '*'};
+	uint8_t name[sizeof(star) + NAME_MAX_LEN];
+
+	/* It may be longer than a name can be, and is then not found. */
+	memcpy(name, star, sizeof(star));
+	memcpy(name + sizeof(star), node_name(encloser), encloser->name_len);
+	return nindex_find(&v->names, name_hash_label(ref->hash[encloser->labels], star), name);
+}
+
+/* Where an existing name, or what is below it, leads: true if away from the name itself. */
+static bool leads_away(const struct version *v, const struct name_ref *ref, const struct node *n,
+		       struct lookup *out)
+{
+	if ((n->flags & NODE_OCCLUDED) != 0) {
+		n = version_find(v, ref, n->cover_labels);
+	} else if ((n->flags & (NODE_CUT | NODE_DNAME)) == 0) {
+		return false;
+	}
+	out->kind = (n->flags & NODE_CUT) != 0 ? LOOKUP_CUT : LOOKUP_DNAME;
+	out->node = n;
+	out->encloser = n;
+	return true;
+}
+
+void version_lookup(const struct version *v, const struct name_ref *ref, bool ds,
+		    struct lookup *out)
+{
+	const struct node *n = version_find(v, ref, ref->labels);
+	if (n != NULL) {
+		/* A DNAME redirects what is below its owner, not the owner (RFC 6672 2.3); the DS
+		 * of a cut is on this side of it. */
+		bool here = (n->flags & (NODE_CUT | NODE_OCCLUDED)) == 0 ||
+			    (ds && (n->flags & NODE_CUT) != 0);
+		if (here || !leads_away(v, ref, n, out)) {
+			*out = (struct lookup){LOOKUP_NODE, n, n};
+		}
+		return;
+	}
+	const struct node *encloser = closest_encloser(v, ref);
+	if (leads_away(v, ref, encloser, out)) {
+		return;
+	}
+	n = find_wildcard(v, ref, encloser);
+	out->kind = n != NULL ? LOOKUP_WILDCARD : LOOKUP_NXDOMAIN;
+	out->node = n;
+	out->encloser = encloser;
+}
+
+/* Does the chain's link from 'owner' to its next name cover 'name', which comes after owner (or,
+ * where owner is the chain's last, perhaps before all of it)? */
+static bool nsec_covers(const struct node *owner, const uint8_t *name)
+{
+	const struct rrset *rs = node_rrset(owner, RR_NSEC);
+	if (rs == NULL) {
+		return false;
+	}
+	const uint8_t *next = rdata_at(rs->data).data;
+	return name_compare(name, next) < 0 || name_compare(next, node_name(owner)) <= 0;
+}
+
+const struct node *version_nsec(const struct version *v, const uint8_t *name, bool *matches)
+{
+	if (v->denial != DENIAL_NSEC) {
+		return NULL;
+	}
+	bool exact;
+	struct sort_key key;
+	sort_key_init(&key, name);
+	const struct node *n = btree_find_floor(&v->chain, &key, &exact);
+	if (n == NULL) {
+		n = btree_last(&v->chain);
+	}
+	if (n == NULL || (exact ? node_rrset(n, RR_NSEC) == NULL : !nsec_covers(n, name))) {
+		return NULL;
+	}
+	*matches = exact;
+	return n;
+}
+
+#define SHA1_LEN 20
+
+/* RFC 5155 5. */
+static enum status nsec3_hash(const struct version *v, const uint8_t *name, uint8_t hash[SHA1_LEN])
+{
+	uint8_t lower[NAME_MAX_LEN];
+	struct bytes pieces[2] = {{lower, name_lower(lower, name)},
+				  {v->nsec3_salt, v->nsec3_salt_len}};
+	enum status st = digest_of(DIGEST_SHA1, pieces, 2, hash);
+	for (unsigned i = 0; st == ST_OK && i < v->nsec3_iterations; i++) {
+		pieces[0] = (struct bytes){hash, SHA1_LEN};
+		st = digest_of(DIGEST_SHA1, pieces, 2, hash);
+	}
+	return st;
+}
+
+/* The next hashed owner name where the node's NSEC3 belongs to the version's chain (a file may hold
+ * a second one while its parameters change), else NULL. */
+static const uint8_t *nsec3_next(const struct version *v, const struct node *n)
+{
+	const struct rrset *rs = node_rrset(n, RR_NSEC3);
+	for (const uint8_t *p = rs->data; p < rs->data + rs->size; p = rdata_next(p)) {
+		struct wreader r;
+		struct bytes rdata = rdata_at(p);
+		wreader_init(&r, rdata.data, rdata.len);
+		uint8_t algorithm = wreader_u8(&r);
+		wreader_u8(&r);
+		uint16_t iterations = wreader_u16(&r);
+		struct bytes salt = wreader_str8(&r);
+		struct bytes next = wreader_str8(&r);
+		if (r.err == ST_OK && algorithm == 1 && iterations == v->nsec3_iterations &&
+		    salt.len == v->nsec3_salt_len && next.len == SHA1_LEN &&
+		    memcmp(salt.data, v->nsec3_salt, salt.len) == 0) {
+			return next.data;
+		}
+	}
+	return NULL;
+}
+
+static bool nsec3_covers(const struct node *owner, const uint8_t *next, const uint8_t *hash)
+{
+	uint8_t first[SHA1_LEN];
+	size_t len;
+	const uint8_t *label = node_name(owner);
+	if (base32hex_decode((const char *)label + 1, label[0], first, sizeof(first), &len) !=
+		    ST_OK ||
+	    len != SHA1_LEN) {
+		return false;
+	}
+	bool after = memcmp(hash, first, SHA1_LEN) > 0;
+	bool before = memcmp(hash, next, SHA1_LEN) < 0;
+	/* The last one's next is the first. */
+	return memcmp(first, next, SHA1_LEN) < 0 ? after && before : after || before;
+}
+
+/* Other chains' NSEC3s that a search steps over. */
+#define NSEC3_STEPS_MAX 64
+
+const struct node *version_nsec3(const struct version *v, const uint8_t *name, bool *matches)
+{
+	uint8_t hash[SHA1_LEN];
+	if (v->denial != DENIAL_NSEC3 || nsec3_hash(v, name, hash) != ST_OK) {
+		return NULL;
+	}
+	/* The owner's name: 32 characters, then the apex. One that is too long cannot be there. */
+	char text[TEXT_BASE32HEX_SIZE(SHA1_LEN)];
+	uint8_t owner[1 + sizeof(text) + NAME_MAX_LEN];
+	owner[0] = sizeof(text) - 1;
+	memcpy(owner + 1, base32hex_encode(hash, sizeof(hash), text), sizeof(text) - 1);
+	memcpy(owner + sizeof(text), v->apex_name, v->apex->name_len);
+	if (sizeof(text) + v->apex->name_len > NAME_MAX_LEN) {
+		return NULL;
+	}
+	bool exact;
+	struct sort_key key;
+	sort_key_init(&key, owner);
+	const struct node *n = btree_find_floor(&v->nsec3, &key, &exact);
+	for (unsigned i = 0; i < NSEC3_STEPS_MAX; i++, exact = false) {
+		if (n == NULL) {
+			n = btree_last(&v->nsec3);
+		}
+		const uint8_t *next = n == NULL ? NULL : nsec3_next(v, n);
+		if (next != NULL) {
+			bool found = exact || nsec3_covers(n, next, hash);
+			if (found) {
+				*matches = exact;
+			}
+			return found ? n : NULL;
+		}
+		if (n != NULL) {
+			sort_key_init(&key, node_name(n));
+			n = btree_before(&v->nsec3, &key);
+		}
+	}
+	return NULL;
+}
+
+static enum status walk(const struct btree *t, enum status (*each)(void *ctx, const struct node *n),
+			void *ctx)
+{
+	struct btree_cursor c;
+	const struct node *n;
+	enum status st = ST_OK;
+
+	btree_cursor_init(&c, t);
+	while (st == ST_OK && (n = btree_cursor_next(&c)) != NULL) {
+		st = each(ctx, n);
+	}
+	return st;
+}
+
+enum status version_walk(const struct version *v,
+			 enum status (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	enum status st = walk(&v->order, each, ctx);
+	return st == ST_OK ? walk(&v->nsec3, each, ctx) : st;
+}
+
+bool version_has_children(const struct version *v, const struct node *n)
+{
+	struct sort_key key;
+	sort_key_init(&key, node_name(n));
+	const struct node *next = btree_after(&v->order, &key);
+	return next != NULL && name_is_below(node_name(next), node_name(n));
+}

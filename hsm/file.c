@@ -166,6 +166,13 @@ static enum status key_file_read(struct device *dev, const char *name, uint8_t *
 		st = ST_ENOENT;
 		goto out;
 	}
+	if (fd < 0 && errno == ELOOP) {
+		fault_set(f, FAULT_REQUEST,
+			  "%s/%s is a symbolic link, and none is followed for keys", dev->directory,
+			  name);
+		st = ST_EACCES;
+		goto out;
+	}
 	if (fd < 0 || fstat(fd, &sb) != 0) {
 		st = fault_errno(dev, name, "read the key file", f);
 		goto out;

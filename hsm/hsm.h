@@ -37,7 +37,8 @@ struct keystore_options {
 struct keystore;
 struct hsm_key;
 
-/* Does not touch the device: lanes open it and heal it by themselves. */
+/* Does not touch the device: it is opened when first needed, and healed without being asked. A
+ * warning in 'd' does not fail it. ST_EPARSE: options that contradict each other. */
 enum status keystore_new(const struct keystore_options *opt, struct keystore **out,
 			 struct diags *d) MUST_USE;
 /* Ends the lanes; waiting jobs get ST_EAGAIN. Blocks until the lanes have ended. Takes NULL. */
@@ -80,6 +81,7 @@ enum status keystore_generate(struct keystore *ks, const char *label, struct hsm
 /* Deletes the pair from the device (a key made again because of its tag, never one in use). */
 enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d) MUST_USE;
 
+/* References may be given back after the keystore is gone; nothing else may be done then. */
 struct hsm_key *hsm_key_ref(struct hsm_key *key);
 void hsm_key_unref(struct hsm_key *key);		  /* takes NULL */
 const uint8_t *hsm_key_public(const struct hsm_key *key); /* HSM_PUBLIC_LEN octets */
@@ -100,12 +102,14 @@ struct hsm_job {
 	 * process, has been verified with the public key. May submit other jobs; must not block
 	 * long. */
 	void (*done)(struct hsm_job *job);
+	/* ST_EAGAIN: the device is away or waits for the operator; ST_EFATAL: it works, and this
+	 * key is gone from it or may not sign; ST_ECRYPTO: two signatures did not verify. */
 	enum status result;
 	uint8_t signature[HSM_SIGNATURE_LEN];
 	struct hsm_job *next; /* the queue's */
 };
 
-/* ST_ELIMIT: the queue is full, 'done' is not called. Any thread. */
+/* ST_ELIMIT: the queue is full, ST_EAGAIN: the keystore ends; 'done' is not called. Any thread. */
 enum status keystore_submit(struct keystore *ks, enum hsm_priority priority,
 			    struct hsm_job *job) MUST_USE;
 /* On this thread, for keys in the process; ST_ENOTSUP for others. */

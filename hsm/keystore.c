@@ -14,7 +14,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 30000
 #define PROBE_MS       10000 /* while up: a lost device is noticed before somebody needs it */
-#define LOCKED_WAIT_MS 2000  /* how soon a new PIN file is noticed */
+#define LOCKED_WAIT_MS 1000  /* how soon a new PIN file is noticed */
 
 void fault_set(struct fault *f, enum fault_kind kind, const char *fmt, ...)
 {

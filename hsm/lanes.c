@@ -126,6 +126,7 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_pri
 	enum status st = lane_sign(lane, job, &f);
 	if (st != ST_OK && st != ST_ELIMIT && f.kind != FAULT_REQUEST) {
 		keystore_fault(ks, epoch, &f);
+		st = ST_EAGAIN; /* it heals without this job's doing, be it by the operator */
 	}
 	pthread_mutex_lock(&ks->lock);
 	ks->batch_busy -= priority == HSM_BATCH;

@@ -7,94 +7,13 @@
 
 #define SLOTS_MAX 4096
 
-static const struct {
-	CK_RV rv;
-	enum p11_class class;
-	const char *text;
-} rv_table[] = {
-	{CKR_OK, P11_OK, "CKR_OK"},
-	{CKR_USER_ALREADY_LOGGED_IN, P11_OK, "CKR_USER_ALREADY_LOGGED_IN"},
-	{CKR_OBJECT_HANDLE_INVALID, P11_KEY, "CKR_OBJECT_HANDLE_INVALID"},
-	{CKR_KEY_HANDLE_INVALID, P11_KEY, "CKR_KEY_HANDLE_INVALID"},
-	{CKR_SESSION_HANDLE_INVALID, P11_SESSION, "CKR_SESSION_HANDLE_INVALID"},
-	{CKR_SESSION_CLOSED, P11_SESSION, "CKR_SESSION_CLOSED"},
-	{CKR_OPERATION_ACTIVE, P11_SESSION, "CKR_OPERATION_ACTIVE"},
-	{CKR_OPERATION_NOT_INITIALIZED, P11_SESSION, "CKR_OPERATION_NOT_INITIALIZED"},
-	{CKR_USER_NOT_LOGGED_IN, P11_LOGIN, "CKR_USER_NOT_LOGGED_IN"},
-	{CKR_PIN_INCORRECT, P11_PIN, "CKR_PIN_INCORRECT"},
-	{CKR_PIN_INVALID, P11_PIN, "CKR_PIN_INVALID"},
-	{CKR_PIN_LEN_RANGE, P11_PIN, "CKR_PIN_LEN_RANGE"},
-	{CKR_PIN_EXPIRED, P11_PIN, "CKR_PIN_EXPIRED"},
-	{CKR_PIN_LOCKED, P11_PIN, "CKR_PIN_LOCKED"},
-	{CKR_USER_PIN_NOT_INITIALIZED, P11_PIN, "CKR_USER_PIN_NOT_INITIALIZED"},
-	/* The device understood and refuses: initialising it anew would take it from the other
-	   keys. */
-	{CKR_ATTRIBUTE_READ_ONLY, P11_REQUEST, "CKR_ATTRIBUTE_READ_ONLY"},
-	{CKR_ATTRIBUTE_TYPE_INVALID, P11_REQUEST, "CKR_ATTRIBUTE_TYPE_INVALID"},
-	{CKR_ATTRIBUTE_VALUE_INVALID, P11_REQUEST, "CKR_ATTRIBUTE_VALUE_INVALID"},
-	{CKR_FUNCTION_NOT_SUPPORTED, P11_REQUEST, "CKR_FUNCTION_NOT_SUPPORTED"},
-	{CKR_KEY_SIZE_RANGE, P11_REQUEST, "CKR_KEY_SIZE_RANGE"},
-	{CKR_KEY_TYPE_INCONSISTENT, P11_REQUEST, "CKR_KEY_TYPE_INCONSISTENT"},
-	{CKR_KEY_FUNCTION_NOT_PERMITTED, P11_REQUEST, "CKR_KEY_FUNCTION_NOT_PERMITTED"},
-	{CKR_MECHANISM_INVALID, P11_REQUEST, "CKR_MECHANISM_INVALID"},
-	{CKR_MECHANISM_PARAM_INVALID, P11_REQUEST, "CKR_MECHANISM_PARAM_INVALID"},
-	{CKR_SESSION_READ_ONLY, P11_REQUEST, "CKR_SESSION_READ_ONLY"},
-	{CKR_TEMPLATE_INCOMPLETE, P11_REQUEST, "CKR_TEMPLATE_INCOMPLETE"},
-	{CKR_TEMPLATE_INCONSISTENT, P11_REQUEST, "CKR_TEMPLATE_INCONSISTENT"},
-	{CKR_TOKEN_WRITE_PROTECTED, P11_REQUEST, "CKR_TOKEN_WRITE_PROTECTED"},
-	{CKR_DOMAIN_PARAMS_INVALID, P11_REQUEST, "CKR_DOMAIN_PARAMS_INVALID"},
-	/* The rest is for the device, as is all that is unknown; here only for its name. */
-	{CKR_HOST_MEMORY, P11_DEVICE, "CKR_HOST_MEMORY"},
-	{CKR_GENERAL_ERROR, P11_DEVICE, "CKR_GENERAL_ERROR"},
-	{CKR_FUNCTION_FAILED, P11_DEVICE, "CKR_FUNCTION_FAILED"},
-	{CKR_DEVICE_ERROR, P11_DEVICE, "CKR_DEVICE_ERROR"},
-	{CKR_DEVICE_MEMORY, P11_DEVICE, "CKR_DEVICE_MEMORY"},
-	{CKR_DEVICE_REMOVED, P11_DEVICE, "CKR_DEVICE_REMOVED"},
-	{CKR_SESSION_COUNT, P11_DEVICE, "CKR_SESSION_COUNT"},
-	{CKR_SLOT_ID_INVALID, P11_DEVICE, "CKR_SLOT_ID_INVALID"},
-	{CKR_TOKEN_NOT_PRESENT, P11_DEVICE, "CKR_TOKEN_NOT_PRESENT"},
-	{CKR_TOKEN_NOT_RECOGNIZED, P11_DEVICE, "CKR_TOKEN_NOT_RECOGNIZED"},
-	{CKR_BUFFER_TOO_SMALL, P11_DEVICE, "CKR_BUFFER_TOO_SMALL"},
-	{CKR_CRYPTOKI_NOT_INITIALIZED, P11_DEVICE, "CKR_CRYPTOKI_NOT_INITIALIZED"},
-};
-
-#define RV_TABLE_COUNT (sizeof(rv_table) / sizeof(rv_table[0]))
-
-enum p11_class p11_classify(CK_RV rv)
-{
-	for (size_t i = 0; i < RV_TABLE_COUNT; i++) {
-		if (rv_table[i].rv == rv) {
-			return rv_table[i].class;
-		}
-	}
-	return P11_DEVICE;
-}
-
-const char *p11_rv_text(CK_RV rv)
-{
-	for (size_t i = 0; i < RV_TABLE_COUNT; i++) {
-		if (rv_table[i].rv == rv) {
-			return rv_table[i].text;
-		}
-	}
-	return "unknown error";
-}
-
-enum status p11_fault(struct fault *f, const char *call, CK_RV rv)
-{
-	enum p11_class class = p11_classify(rv);
-	enum fault_kind kind = class == P11_PIN	      ? FAULT_PIN
-			       : class == P11_REQUEST ? FAULT_REQUEST
-						      : FAULT_DEVICE;
-	fault_set(f, kind, "%s: %s (0x%lx)", call, p11_rv_text(rv), (unsigned long)rv);
-	return kind == FAULT_DEVICE ? ST_EAGAIN : ST_EFATAL;
-}
-
 enum status p11_device_fault(struct device *dev, struct fault *f, const char *call, CK_RV rv)
 {
 	enum status st = p11_fault(f, call, rv);
 	if (f->kind == FAULT_DEVICE) {
 		atomic_store(&dev->bad_generation, dev->generation);
+	} else if (f->kind == FAULT_PIN) {
+		atomic_store(&dev->pin_doubted, true);
 	}
 	return st;
 }
@@ -418,6 +337,9 @@ static enum status token_flags_check(const CK_TOKEN_INFO *info, struct fault *f)
 static enum status pin_try(struct device *dev, const CK_TOKEN_INFO *info, struct fault *f)
 {
 	struct pin pin;
+	if (atomic_exchange(&dev->pin_doubted, false)) {
+		pin_block(&dev->pin);
+	}
 	enum status st = pin_read(&dev->pin, (info->flags & CKF_USER_PIN_COUNT_LOW) != 0, &pin, f);
 	if (st != ST_OK) {
 		return st;

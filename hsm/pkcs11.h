@@ -35,6 +35,7 @@ enum p11_class {
 	P11_DEVICE,  /* finalise, initialise, all anew */
 };
 
+/* pkcs11_rv.c */
 enum p11_class p11_classify(CK_RV rv);
 /* The constant's name; a static string, or "unknown error". */
 const char *p11_rv_text(CK_RV rv);
@@ -90,6 +91,8 @@ bool pin_is_blocked(const struct pin_guard *g);
  * written since is good enough. The caller wipes 'out'. */
 enum status pin_read(struct pin_guard *g, bool count_low, struct pin *out,
 		     struct fault *f) MUST_USE;
+/* The file as it is now will not do. */
+void pin_block(struct pin_guard *g);
 void pin_refused(struct pin_guard *g, const struct pin *pin);
 void pin_accepted(struct pin_guard *g);
 
@@ -111,6 +114,7 @@ struct device {
 	bool login_required;
 	/* A generation in which the device failed: it is not tried again without initialising. */
 	_Atomic(uint64_t) bad_generation;
+	_Atomic(bool) pin_doubted; /* another call than C_Login said the PIN is wrong or locked */
 	_Atomic(uint64_t) handles; /* key handles found under another value are to be found again */
 };
 

@@ -111,6 +111,15 @@ out:
 	return st;
 }
 
+void pin_block(struct pin_guard *g)
+{
+	if (g->path != NULL && stat(g->path, &g->seen) == 0) {
+		g->blocked = true;
+		g->refused = true;
+		memset(g->digest, 0, sizeof(g->digest));
+	}
+}
+
 void pin_refused(struct pin_guard *g, const struct pin *pin)
 {
 	g->blocked = true;

@@ -26,7 +26,10 @@ static struct {
 
 char *temp_make(void)
 {
-	char template[] = "/tmp/signet-hsm-XXXXXX";
+	/* In memory where that can be: tokens are written to with care, and so slowly. */
+	char template[64];
+	snprintf(template, sizeof(template), "%s/signet-hsm-XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(template));
 	char *path = strdup(template);
 	assert_non_null(path);

@@ -321,6 +321,8 @@ static void faults_are_healed_by_their_class(void **state)
 		{"unknown", "C_Sign", "rv", 0x80000abc, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
 		{"not permitted", "C_SignInit", "rv", 0x68, 1, ST_EFATAL, 0, 0, 0, 0, 0},
 		{"no mechanism", "C_SignInit", "rv", 0x70, 1, ST_EFATAL, 0, 0, 0, 0, 0},
+		/* Stops for a second; no try is spent, since other sessions kept us logged in. */
+		{"PIN", "C_Sign", "rv", 0xa0, 1, ST_EAGAIN, 0, 0, 2, 2, 0},
 		{"in DER", "C_Sign", "der", 0, -1, ST_OK, 0, 0, 0, 0, 0},
 		{"short once", "C_Sign", "short", 0, 1, ST_OK, 0, 0, 0, 2, 1},
 		{"short always", "C_Sign", "short", 0, -1, ST_ECRYPTO, 0, 0, 0, 2, 2},

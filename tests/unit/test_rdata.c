@@ -245,6 +245,7 @@ static const struct bad bads[] = {
 	{"EUI48 00-00-5e-00-53:2a", 0, "expected an EUI-48 address"},
 	{"LOC x", 0, "expected valid RDATA"},
 	{"LOC \\# 1 00", 2, "expected valid RDATA"},
+	{"WKS 192.0.2.1 tcp smtp", 0, "expected \\# and the RDATA in hex"},
 	{"TYPE65280 x", 0, "expected \\# and the RDATA in hex"},
 	{"TYPE65280 \\# 2 00", 1, "expected as many octets"},
 	{"TYPE65280 \\# 1", 2, "expected hex digits"},

@@ -3,7 +3,7 @@
 
 #include "hsm/hsm.h"
 #include "nsd-core/base/store.h"
-#include "zones/master.h"
+#include "signer/signer.h"
 #include "zones/rdata.h"
 
 #include <ftw.h>
@@ -15,8 +15,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define UNUSED __attribute__((unused))
 
 struct signer_fixture {
 	char dir[64];
@@ -98,4 +96,71 @@ static inline const uint8_t *wire(const char *text)
 	size_t len;
 	assert_int_equal(name_from_text(text, strlen(text), NULL, buf, &len, NULL), ST_OK);
 	return buf;
+}
+
+static inline void content_from_text(struct content *c, const char *zone, const char *text)
+{
+	struct master_options opt = {0};
+	struct diags d;
+	char buf[512];
+	diags_init(&d, 5);
+	content_init(c, wire(zone));
+	if (master_read_mem("zone", text, strlen(text), &opt, c, &d) != ST_OK) {
+		fail_msg("%s", d.count > 0 ? diag_format(&d.items[0], buf, sizeof(buf)) : "?");
+	}
+	assert_int_equal(content_sort(c), ST_OK);
+	diags_fini(&d);
+}
+
+static inline struct draft *draft_from_text(const char *zone, const char *text,
+					    struct version *base)
+{
+	struct content c;
+	struct draft *d = NULL;
+	content_from_text(&c, zone, text);
+	assert_int_equal(draft_new(wire(zone), base, &d), ST_OK);
+	assert_int_equal(draft_apply(d, &c, true), ST_OK);
+	content_fini(&c);
+	return d;
+}
+
+/* Takes the draft. */
+static inline struct version *freeze_draft(struct draft *d, struct keyset *ks)
+{
+	struct freeze freeze = {
+		.denial = DENIAL_NSEC,
+		.is_signed = true,
+		.keys = keyset_ref(ks),
+		.keys_unref = keyset_unref,
+	};
+	struct version *v = NULL;
+	assert_int_equal(draft_freeze(d, &freeze, &v), ST_OK);
+	draft_free(d);
+	return v;
+}
+
+static inline struct version *version_from_text(const char *zone, const char *text,
+						struct version *base, struct keyset *ks, bool cds)
+{
+	struct draft *d = draft_from_text(zone, text, base);
+	assert_int_equal(signer_prepare_draft(d, ks, cds), ST_OK);
+	return freeze_draft(d, ks);
+}
+
+static inline const struct node *node_at(const struct version *v, const char *name)
+{
+	struct name_ref ref;
+	uint8_t buf[NAME_MAX_LEN];
+	name_lower(buf, wire(name));
+	name_ref_init(&ref, buf);
+	return version_find(v, &ref, ref.labels);
+}
+
+static inline struct rrset *rrset_at(const struct version *v, const char *name, uint16_t type)
+{
+	const struct node *n = node_at(v, name);
+	assert_non_null(n);
+	struct rrset *rs = node_rrset(n, type);
+	assert_non_null(rs);
+	return rs;
 }

@@ -29,7 +29,7 @@ const struct option conf_options[] = {
 	{SECTION_ROOT, "dkim", OPT_LATER, .offset = OPT_NOWHERE,
 	 .doc = "Directories of DKIM keys."},
 
-	{SECTION_SERVER, "listen", OPT_ADDRESSES, "[ 127.0.0.1@53, \"::1@53\" ]",
+	{SECTION_SERVER, "listen", OPT_ADDRESSES, "[ 127.0.0.1@53, '::1@53' ]",
 	 .min = 1, .max = 64, .offset = SERVER(listen), .count_offset = SERVER(listen_count),
 	 .doc = "Addresses served, over UDP and TCP each; the port is 53 where none is given."},
 	{SECTION_SERVER, "workers", OPT_NUMBER, "0", .max = 256, .offset = SERVER(workers),

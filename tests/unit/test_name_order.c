@@ -206,6 +206,7 @@ static void nothing_is_read_past_the_root(void **state)
 		assert_true(ref.hash[1] == name_hash(a));
 		assert_int_equal(name_lower(b, b), len + 2);
 		assert_memory_equal(a, b, len + 2);
+		assert_false(name_is_below(a, (const uint8_t *)"\1q\7example\3com\0"));
 		b[len] = 'r';
 		assert_false(name_equal(a, b));
 		assert_true(name_compare(a, b) < 0);

@@ -95,6 +95,37 @@ static void readers_never_see_what_is_reclaimed(void **state)
 	free(s.cur);
 }
 
+struct plain {
+	struct rcu_node rcu;
+	unsigned in;
+	unsigned *out;
+};
+
+static void plain_reclaim(struct rcu_node *node)
+{
+	struct plain *p = container_of(node, struct plain, rcu);
+
+	*p->out += p->in;
+	free(p);
+}
+
+/* Deferring and draining order plain memory by themselves, without any lock or atomic of the
+ * caller: ThreadSanitizer judges. */
+static void defer_and_drain_order_memory(void **state)
+{
+	unsigned sum = 0;
+
+	(void)state;
+	for (unsigned i = 1; i <= 10; i++) {
+		struct plain *p = malloc(sizeof(*p));
+		assert_non_null(p);
+		*p = (struct plain){.in = i, .out = &sum};
+		rcu_defer(&p->rcu, plain_reclaim);
+	}
+	rcu_drain();
+	assert_int_equal(sum, 55);
+}
+
 struct gate {
 	_Atomic(int) inside;
 	_Atomic(bool) leave;
@@ -163,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readers_never_see_what_is_reclaimed),
+		cmocka_unit_test(defer_and_drain_order_memory),
 		cmocka_unit_test(reclaim_waits_for_readers),
 		cmocka_unit_test(sections_nest_and_are_known),
 	};

@@ -40,8 +40,6 @@ enum status status_from_errno(int err)
 		return ST_ENOMEM;
 	case ENOENT:
 	case ENOTDIR:
-	case ENODEV:
-	case ENXIO:
 		return ST_ENOENT;
 	case EEXIST:
 		return ST_EEXIST;

@@ -334,14 +334,17 @@ static bool alpn_valid(struct bytes value)
 /* RFC 9461 5: a URI template, relative, that has the variable "dns". */
 static bool dohpath_valid(struct bytes value)
 {
+	bool expression = false;
+	bool dns = false;
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.data[i] == 0) {
 			return false;
 		}
+		expression = expression || value.data[i] == '{';
+		dns = dns ||
+		      (expression && value.len - i >= 3 && memcmp(value.data + i, "dns", 3) == 0);
 	}
-	return value.len > 0 && value.data[0] == '/' &&
-	       memmem(value.data, value.len, "dns", 3) != NULL &&
-	       memchr(value.data, '{', value.len) != NULL;
+	return dns && value.data[0] == '/';
 }
 
 static enum status check_value(uint16_t key, struct bytes value, const char **why)

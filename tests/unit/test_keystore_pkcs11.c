@@ -1,165 +1,59 @@
-/* Keystores on SoftHSM, directly, through a module that misbehaves (tests/tools/p11wrap.c) and
- * through a p11-kit server that is killed; and on the token of NSS. Each test has a SoftHSM of its
- * own. */
-#include "tests/tools/hsmtest.h"
+/* Keystores on SoftHSM and on the token of NSS, where all goes well. */
+#include "tests/tools/p11fixture.h"
 
-#include "nsd-core/base/clock.h"
-#include "nsd-core/base/digest.h"
+#include "nsd-core/base/text.h"
 
-#include <dlfcn.h>
-#include <p11-kit/pkcs11.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define PIN	   "4711"
 #define NSS_MODULE "/usr/lib/x86_64-linux-gnu/libsoftokn3.so"
-#define P11_CLIENT "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
-
-struct fixture {
-	char *dir;
-	char pin[300]; /* the PIN file */
-	struct keystore *ks;
-	struct hsm_key *key;
-};
-
-static struct keystore_options options(struct fixture *fx, const char *module, unsigned sessions)
-{
-	return (struct keystore_options){
-		.name = "test",
-		.type = KEYSTORE_PKCS11,
-		.module = module,
-		.token = "signet",
-		.slot = -1,
-		.pin_file = fx->pin,
-		.sessions = sessions,
-	};
-}
-
-static void use(struct fixture *fx, const char *module, unsigned sessions)
-{
-	struct keystore_options opt = options(fx, module, sessions);
-	keystore_free(fx->ks);
-	fx->ks = NULL;
-	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
-}
-
-static void print_diags(const struct diags *d)
-{
-	char line[300];
-	for (size_t i = 0; i < d->count; i++) {
-		print_message("  %s\n", diag_format(&d->items[i], line, sizeof(line)));
-	}
-}
-
-/* A key on a keystore that works. */
-static void make_key(struct fixture *fx)
-{
-	struct diags d;
-	diags_init(&d, DIAGS_LIMIT);
-	enum status st = keystore_generate(fx->ks, "example.com./ZSK/1", &fx->key, &d);
-	print_diags(&d);
-	assert_int_equal(st, ST_OK);
-	diags_fini(&d);
-}
-
-static int setup(void **state)
-{
-	struct fixture *fx = calloc(1, sizeof(*fx));
-	assert_non_null(fx);
-	fx->dir = temp_make();
-	softhsm_use(fx->dir);
-	softhsm_token("signet", PIN);
-	snprintf(fx->pin, sizeof(fx->pin), "%s/pin", fx->dir);
-	file_write(fx->pin, PIN "\n");
-	wrap_use(fx->dir, SOFTHSM_MODULE);
-	*state = fx;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fx = *state;
-	keystore_free(fx->ks);
-	hsm_key_unref(fx->key);
-	temp_remove(fx->dir);
-	free(fx);
-	return 0;
-}
-
-static const char *wrapper(void)
-{
-	const char *path = getenv("P11WRAP");
-	assert_non_null(path);
-	return path;
-}
-
-static enum keystore_state state_of(struct fixture *fx)
-{
-	struct keystore_health health;
-	keystore_health(fx->ks, &health);
-	return health.state;
-}
-
-static enum status find(struct fixture *fx, const uint8_t *expect, struct hsm_key **out)
-{
-	size_t len;
-	struct diags d;
-	diags_init(&d, DIAGS_LIMIT);
-	const uint8_t *id = hsm_key_id(fx->key, &len);
-	enum status st = keystore_find(fx->ks, id, len, expect, out, &d);
-	assert_int_equal(d.errors, st == ST_OK ? 0 : 1);
-	diags_fini(&d);
-	return st;
-}
 
 static void a_new_key_is_found_again(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	struct hsm_key *again = NULL;
 	uint8_t point[HSM_PUBLIC_LEN];
 	size_t len;
-	use(fx, SOFTHSM_MODULE, 2);
-	assert_int_equal(state_of(fx), KEYSTORE_CLOSED);
+	p11_use(fx, SOFTHSM_MODULE, 2);
+	assert_int_equal(p11_state(fx), KEYSTORE_CLOSED);
 	assert_false(keystore_in_process(fx->ks));
-	make_key(fx);
+	p11_make_key(fx);
 	assert_non_null(hsm_key_id(fx->key, &len));
 	assert_int_equal(len, HSM_KEY_ID_LEN);
 	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 	assert_int_equal(hsm_sign_now(fx->key, point, point), ST_ENOTSUP);
 
-	use(fx, SOFTHSM_MODULE, 2);
+	p11_use(fx, SOFTHSM_MODULE, 2);
 	memcpy(point, hsm_key_public(fx->key), sizeof(point));
-	assert_int_equal(find(fx, NULL, &again), ST_OK);
+	assert_int_equal(p11_find_again(fx, NULL, &again), ST_OK);
 	assert_memory_equal(hsm_key_public(again), point, sizeof(point));
 	assert_int_equal(sign_one(fx->ks, again), ST_OK);
 	hsm_key_unref(again);
-	assert_int_equal(find(fx, point, &again), ST_OK);
+	assert_int_equal(p11_find_again(fx, point, &again), ST_OK);
 	hsm_key_unref(fx->key);
 	fx->key = again;
 	again = NULL;
 	point[17] ^= 1;
-	assert_int_equal(find(fx, point, &again), ST_ECRYPTO);
+	assert_int_equal(p11_find_again(fx, point, &again), ST_ECRYPTO);
 	assert_null(again);
 
 	assert_int_equal(keystore_delete(fx->ks, fx->key, NULL), ST_OK);
-	assert_int_equal(find(fx, NULL, &again), ST_ENOENT);
+	assert_int_equal(p11_find_again(fx, NULL, &again), ST_ENOENT);
 	assert_int_equal(keystore_delete(fx->ks, fx->key, NULL), ST_ENOENT);
 	assert_int_equal(sign_one(fx->ks, fx->key), ST_EFATAL);
 	assert_null(again);
-	assert_int_equal(state_of(fx), KEYSTORE_UP);
+	assert_int_equal(p11_state(fx), KEYSTORE_UP);
 }
 
 struct submitter {
-	struct fixture *fx;
+	struct p11_fixture *fx;
 	struct jobs *jobs;
 	size_t from, to;
 };
@@ -179,13 +73,13 @@ static void *submit_many(void *arg)
 static void thousands_of_jobs_at_once_all_verify(void **state)
 {
 	enum { THREADS = 3, EACH = 1000 };
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	struct keystore_health health;
 	struct submitter args[THREADS];
 	pthread_t threads[THREADS];
 	struct jobs *j = jobs_new(THREADS * EACH);
-	use(fx, SOFTHSM_MODULE, 4);
-	make_key(fx);
+	p11_use(fx, SOFTHSM_MODULE, 4);
+	p11_make_key(fx);
 	for (size_t i = 0; i < THREADS; i++) {
 		args[i] = (struct submitter){fx, j, i * EACH, (i + 1) * EACH};
 		assert_int_equal(pthread_create(&threads[i], NULL, submit_many, &args[i]), 0);
@@ -212,11 +106,11 @@ static void thousands_of_jobs_at_once_all_verify(void **state)
 
 static void batches_leave_a_lane_for_queries(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	struct keystore_health health;
 	struct jobs *j = jobs_new(3);
-	use(fx, wrapper(), 2);
-	make_key(fx);
+	p11_use(fx, p11_wrapper(), 2);
+	p11_make_key(fx);
 	unsigned before = wrap_calls("C_Sign");
 	wrap_rule("C_Sign", "hold", 0, -1);
 	assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_BATCH, fx->key), ST_OK);
@@ -233,10 +127,10 @@ static void batches_leave_a_lane_for_queries(void **state)
 
 static void one_lane_serves_both(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	struct jobs *j = jobs_new(3);
-	use(fx, wrapper(), 1);
-	make_key(fx);
+	p11_use(fx, p11_wrapper(), 1);
+	p11_make_key(fx);
 	unsigned before = wrap_calls("C_Sign");
 	wrap_rule("C_Sign", "hold", 0, -1);
 	assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_BATCH, fx->key), ST_OK);
@@ -257,14 +151,14 @@ static void *free_keystore(void *arg)
 
 static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 {
-	struct fixture *fx = *state;
-	struct keystore_options opt = options(fx, wrapper(), 1);
+	struct p11_fixture *fx = *state;
+	struct keystore_options opt = p11_options(fx, p11_wrapper(), 1);
 	struct jobs *j = jobs_new(64);
 	size_t taken = 0;
 	pthread_t freer;
 	opt.queue_max = 3;
 	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
-	make_key(fx);
+	p11_make_key(fx);
 	unsigned before = wrap_calls("C_Sign");
 	wrap_rule("C_Sign", "hold", 0, -1);
 	assert_int_equal(jobs_submit(j, taken++, fx->ks, HSM_QUERY, fx->key), ST_OK);
@@ -290,321 +184,178 @@ static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 	jobs_free(j);
 }
 
-static void faults_are_healed_by_their_class(void **state)
+/* A session of another user in this process, where the keystore has logged in. */
+static CK_FUNCTION_LIST *stranger(CK_SESSION_HANDLE *session)
 {
-	struct fixture *fx = *state;
-	/* What one fault costs: the job's result, and what is called again for it. */
-	static const struct {
-		const char *name, *function, *action;
-		unsigned long value;
-		long times;
-		enum status result;
-		unsigned finalize, login, open, find, verify_failures;
-	} cases[] = {
-		{"object handle", "C_Sign", "rv", 0x82, 1, ST_OK, 0, 0, 0, 2, 0},
-		{"key handle", "C_SignInit", "rv", 0x60, 1, ST_OK, 0, 0, 0, 2, 0},
-		{"session handle", "C_SignInit", "rv", 0xb3, 1, ST_OK, 0, 0, 1, 0, 0},
-		{"session closed", "C_Sign", "rv", 0xb0, 1, ST_OK, 0, 0, 1, 0, 0},
-		{"operation active", "C_SignInit", "rv", 0x90, 1, ST_OK, 0, 0, 1, 0, 0},
-		{"not initialised", "C_Sign", "rv", 0x91, 1, ST_OK, 0, 0, 1, 0, 0},
-		{"not logged in", "C_SignInit", "rv", 0x101, 1, ST_OK, 0, 0, 0, 0, 0},
-		{"session for ever", "C_SignInit", "rv", 0xb3, -1, ST_EAGAIN, 1, 1, 3, 2, 0},
-		{"key for ever", "C_SignInit", "rv", 0x82, -1, ST_EAGAIN, 1, 1, 2, 4, 0},
-		{"host memory", "C_Sign", "rv", 0x02, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"general error", "C_Sign", "rv", 0x05, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"function failed", "C_Sign", "rv", 0x06, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"device error", "C_SignInit", "rv", 0x30, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"device memory", "C_Sign", "rv", 0x31, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"device removed", "C_Sign", "rv", 0x32, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"token not present", "C_Sign", "rv", 0xe0, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"not initialised", "C_Sign", "rv", 0x190, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"unknown", "C_Sign", "rv", 0x80000abc, 1, ST_EAGAIN, 1, 1, 2, 2, 0},
-		{"not permitted", "C_SignInit", "rv", 0x68, 1, ST_EFATAL, 0, 0, 0, 0, 0},
-		{"no mechanism", "C_SignInit", "rv", 0x70, 1, ST_EFATAL, 0, 0, 0, 0, 0},
-		/* Stops for a second; no try is spent, since other sessions kept us logged in. */
-		{"PIN", "C_Sign", "rv", 0xa0, 1, ST_EAGAIN, 0, 0, 2, 2, 0},
-		{"in DER", "C_Sign", "der", 0, -1, ST_OK, 0, 0, 0, 0, 0},
-		{"short once", "C_Sign", "short", 0, 1, ST_OK, 0, 0, 0, 2, 1},
-		{"short always", "C_Sign", "short", 0, -1, ST_ECRYPTO, 0, 0, 0, 2, 2},
-		{"wrong once", "C_Sign", "wrong", 0, 1, ST_OK, 0, 0, 0, 2, 1},
-		{"wrong always", "C_Sign", "wrong", 0, -1, ST_ECRYPTO, 0, 0, 0, 2, 2},
-	};
-	use(fx, wrapper(), 1);
-	make_key(fx);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct keystore_health before;
-		struct keystore_health after;
-		print_message("%s\n", cases[i].name);
-		keystore_health(fx->ks, &before);
-		wrap_use(fx->dir, SOFTHSM_MODULE);
-		wrap_rule(cases[i].function, cases[i].action, cases[i].value, cases[i].times);
-		assert_int_equal(sign_one(fx->ks, fx->key), cases[i].result);
-		keystore_health(fx->ks, &after);
-		assert_int_equal(after.verify_failures - before.verify_failures,
-				 cases[i].verify_failures);
-		wrap_clear();
-		EVENTUALLY(state_of(fx) == KEYSTORE_UP);
-		keystore_health(fx->ks, &after);
-		assert_string_equal(after.detail, "");
-		if (cases[i].result == ST_EAGAIN) {
-			/* The next job finds its session and its key again. */
-			assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-		}
-		assert_int_equal(wrap_calls("C_Finalize"), cases[i].finalize);
-		assert_int_equal(wrap_calls("C_Login"), cases[i].login);
-		assert_int_equal(wrap_calls("C_OpenSession"), cases[i].open);
-		assert_int_equal(wrap_calls("C_FindObjectsInit"), cases[i].find);
-		/* Key found, session open: as the next case wants it. */
-		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-	}
-}
-
-static void an_outage_fails_jobs_promptly_and_ends(void **state)
-{
-	struct fixture *fx = *state;
-	struct keystore_health health;
-	struct hsm_key *out = NULL;
-	use(fx, wrapper(), 2);
-	make_key(fx);
-	wrap_rule("C_Sign", "rv", CKR_DEVICE_ERROR, -1);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	/* It comes up, since the rest of it works, and goes down with the next signature. */
-	wrap_rule("C_GetSlotList", "rv", CKR_DEVICE_ERROR, -1);
-	while (sign_one(fx->ks, fx->key) == ST_OK) {
-	}
-	EVENTUALLY(state_of(fx) == KEYSTORE_DOWN && wrap_calls("C_Finalize") >= 3);
-	int64_t start = clock_mono_ms();
-	for (unsigned i = 0; i < 50; i++) {
-		assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	}
-	assert_true(clock_mono_ms() - start < 2000);
-	assert_int_equal(find(fx, NULL, &out), ST_EAGAIN);
-	assert_null(out);
-	keystore_health(fx->ks, &health);
-	assert_int_equal(health.state, KEYSTORE_DOWN);
-	assert_string_not_equal(health.detail, "");
-	wrap_clear();
-	EVENTUALLY(state_of(fx) == KEYSTORE_UP);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-	assert_int_equal(find(fx, NULL, &out), ST_OK);
-	hsm_key_unref(out);
-}
-
-static void fewer_sessions_than_lanes_do(void **state)
-{
-	struct fixture *fx = *state;
-	struct keystore_health health;
-	struct jobs *j = jobs_new(2);
-	use(fx, wrapper(), 2);
-	make_key(fx);
-	/* Which lane proved the key is chance: the other one gets no session. */
-	unsigned before = wrap_calls("C_Sign");
-	unsigned opened = wrap_calls("C_OpenSession");
-	char both[200];
-	snprintf(both, sizeof(both), "C_Sign hold 0 -1 4000\nC_OpenSession rv 0x%lx -1 4001\n",
-		 CKR_SESSION_COUNT);
-	file_write(getenv("P11WRAP_CONTROL"), both);
-	assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_QUERY, fx->key), ST_OK);
-	EVENTUALLY(wrap_calls("C_Sign") == before + 1);
-	assert_int_equal(jobs_submit(j, 1, fx->ks, HSM_QUERY, fx->key), ST_OK);
-	EVENTUALLY(wrap_calls("C_OpenSession") > opened);
-	EVENTUALLY((keystore_health(fx->ks, &health), health.sessions == 1));
-	wrap_clear();
-	jobs_wait(j, 2);
-	assert_int_equal(jobs_at(j, 0)->result, ST_OK);
-	assert_int_equal(jobs_at(j, 1)->result, ST_OK);
-	assert_int_equal(state_of(fx), KEYSTORE_UP);
-	jobs_free(j);
-}
-
-static void a_refused_pin_is_tried_once(void **state)
-{
-	struct fixture *fx = *state;
-	struct keystore_health health;
-	struct diags d;
-	file_write(fx->pin, "0000\n");
-	use(fx, wrapper(), 1);
-	for (unsigned i = 0; i < 4; i++) {
-		diags_init(&d, DIAGS_LIMIT);
-		assert_int_equal(keystore_open(fx->ks, &d), ST_EFATAL);
-		assert_int_equal(d.errors, 1);
-		assert_null(strstr(d.items[0].text, "0000"));
-		assert_non_null(strstr(d.items[0].text, fx->pin));
-		diags_fini(&d);
-		assert_int_equal(state_of(fx), KEYSTORE_LOCKED);
-	}
-	assert_int_equal(keystore_generate(fx->ks, "x", &fx->key, NULL), ST_EFATAL);
-	assert_null(fx->key);
-	/* Written again, and still the same. */
-	file_write(fx->pin, "0000");
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-	assert_int_equal(wrap_calls("C_Login"), 1);
-	keystore_health(fx->ks, &health);
-	assert_null(strstr(health.detail, "0000"));
-
-	/* Noticed without being asked. */
-	file_write(fx->pin, PIN);
-	EVENTUALLY(state_of(fx) == KEYSTORE_UP);
-	assert_int_equal(wrap_calls("C_Login"), 2);
-	make_key(fx);
-}
-
-static void a_token_that_counts_wrong_pins_is_spared(void **state)
-{
-	struct fixture *fx = *state;
-	file_write(fx->pin, "0000\n");
-	use(fx, wrapper(), 1);
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-	/* A new process would not know of the refusal: the token's flag says it. */
-	file_write(fx->pin, PIN);
-	use(fx, wrapper(), 1);
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-	assert_int_equal(state_of(fx), KEYSTORE_LOCKED);
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-	assert_int_equal(wrap_calls("C_Login"), 1);
-	file_write(fx->pin, PIN "\n");
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
-	assert_int_equal(wrap_calls("C_Login"), 2);
-}
-
-static void without_a_pin_nothing_is_tried(void **state)
-{
-	struct fixture *fx = *state;
-	static const struct {
-		const char *name, *text;
-	} cases[] = {
-		{"no file", NULL},
-		{"empty", ""},
-		{"empty line", "\n4711\n"},
-	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		print_message("%s\n", cases[i].name);
-		unlink(fx->pin);
-		if (cases[i].text != NULL) {
-			file_write(fx->pin, cases[i].text);
-		}
-		use(fx, wrapper(), 1);
-		assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-		assert_int_equal(state_of(fx), KEYSTORE_LOCKED);
-	}
-	assert_int_equal(wrap_calls("C_Login"), 0);
-	struct keystore_options opt = options(fx, wrapper(), 1);
-	opt.pin_file = NULL;
-	keystore_free(fx->ks);
-	fx->ks = NULL;
-	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
-}
-
-static void a_pin_that_changed_meanwhile_locks(void **state)
-{
-	struct fixture *fx = *state;
-	use(fx, wrapper(), 2);
-	make_key(fx);
-	unsigned before = wrap_calls("C_Login");
-	file_write(fx->pin, "0000");
-	/* Both lanes lose the log-in; one try is spent. */
-	wrap_rule("C_SignInit", "rv", CKR_DEVICE_ERROR, 1);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	EVENTUALLY(state_of(fx) == KEYSTORE_LOCKED);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	assert_int_equal(wrap_calls("C_Login"), before + 1);
-	file_write(fx->pin, PIN);
-	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-}
-
-/* SoftHSM's own functions, as another user in this process would call them. */
-static CK_FUNCTION_LIST *softhsm(CK_SLOT_ID *slot)
-{
-	CK_FUNCTION_LIST *f;
-	CK_C_GetFunctionList get;
-	CK_ULONG count = 1;
-	void *library = dlopen(SOFTHSM_MODULE, RTLD_NOW | RTLD_LOCAL);
-	assert_non_null(library);
-	void *symbol = dlsym(library, "C_GetFunctionList");
-	memcpy(&get, &symbol, sizeof(get));
-	assert_int_equal(get(&f), CKR_OK);
-	CK_SLOT_ID slots[8];
-	count = 8;
-	assert_int_equal(f->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-	*slot = slots[0];
-	dlclose(library);
+	CK_SLOT_ID slot;
+	CK_FUNCTION_LIST *f = p11_softhsm(&slot);
+	assert_int_equal(
+		f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, session),
+		CKR_OK);
 	return f;
 }
 
-static void others_in_the_process_may_log_us_out(void **state)
+static CK_OBJECT_HANDLE object_of(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
+				  CK_OBJECT_CLASS class, const struct hsm_key *key)
 {
-	struct fixture *fx = *state;
-	CK_SLOT_ID slot;
-	CK_SESSION_HANDLE session;
-	struct hsm_key *out = NULL;
-	use(fx, SOFTHSM_MODULE, 2);
-	make_key(fx);
-	CK_FUNCTION_LIST *f = softhsm(&slot);
-
-	assert_int_equal(f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
-	assert_int_equal(f->C_Logout(session), CKR_OK);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-	/* Logged out a token shows no private objects: that is not absent. */
-	assert_int_equal(f->C_Logout(session), CKR_OK);
-	assert_int_equal(find(fx, NULL, &out), ST_OK);
-	hsm_key_unref(out);
-
-	assert_int_equal(f->C_CloseAllSessions(slot), CKR_OK);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-	assert_int_equal(f->C_CloseAllSessions(slot), CKR_OK);
-	assert_int_equal(find(fx, NULL, &out), ST_OK);
-	hsm_key_unref(out);
-	assert_int_equal(state_of(fx), KEYSTORE_UP);
+	size_t len;
+	CK_OBJECT_HANDLE object;
+	CK_ULONG count = 0;
+	const uint8_t *id = hsm_key_id(key, &len);
+	CK_ATTRIBUTE wanted[] = {
+		{CKA_CLASS, &class, sizeof(class)},
+		{CKA_ID, (void *)id, len},
+	};
+	assert_int_equal(f->C_FindObjectsInit(session, wanted, 2), CKR_OK);
+	assert_int_equal(f->C_FindObjects(session, &object, 1, &count), CKR_OK);
+	assert_int_equal(f->C_FindObjectsFinal(session), CKR_OK);
+	assert_int_equal(count, 1);
+	return object;
 }
 
-static void a_token_made_anew_signs_nothing_with_its_new_keys(void **state)
+static void pair_make(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session, const char *oid,
+		      const uint8_t *id, size_t id_len, CK_BBOOL always)
 {
-	struct fixture *fx = *state;
-	struct hsm_key *out = NULL;
-	enum status st;
-	const char *argv[] = {
-		"softhsm2-util", "--init-token", "--token", "signet", "--label", "signet",
-		"--so-pin",	 "12345678",	 "--pin",   PIN,      NULL};
-	use(fx, SOFTHSM_MODULE, 2);
-	make_key(fx);
-	assert_int_equal(run(argv), 0);
-	for (unsigned i = 0; i < 20; i++) {
-		st = sign_one(fx->ks, fx->key);
-		assert_true(st == ST_EFATAL || st == ST_EAGAIN);
+	uint8_t params[16];
+	size_t len;
+	CK_MECHANISM mechanism = {.mechanism = CKM_EC_KEY_PAIR_GEN};
+	CK_BBOOL yes = CK_TRUE;
+	CK_OBJECT_HANDLE pub;
+	CK_OBJECT_HANDLE priv;
+	assert_int_equal(hex_decode(oid, strlen(oid), params, sizeof(params), &len), ST_OK);
+	CK_ATTRIBUTE pub_wanted[] = {
+		{CKA_TOKEN, &yes, sizeof(yes)},
+		{CKA_VERIFY, &yes, sizeof(yes)},
+		{CKA_EC_PARAMS, params, len},
+		{CKA_ID, (void *)id, id_len},
+	};
+	CK_ATTRIBUTE priv_wanted[] = {
+		{CKA_TOKEN, &yes, sizeof(yes)},
+		{CKA_PRIVATE, &yes, sizeof(yes)},
+		{CKA_SIGN, &yes, sizeof(yes)},
+		{CKA_ID, (void *)id, id_len},
+		{CKA_ALWAYS_AUTHENTICATE, &always, sizeof(always)},
+	};
+	assert_int_equal(f->C_GenerateKeyPair(session, &mechanism, pub_wanted, 4, priv_wanted, 5,
+					      &pub, &priv),
+			 CKR_OK);
+}
+
+static void keys_never_leave_the_token(void **state)
+{
+	struct p11_fixture *fx = *state;
+	static const struct {
+		CK_ATTRIBUTE_TYPE type;
+		CK_BBOOL expected;
+	} cases[] = {
+		{CKA_TOKEN, CK_TRUE},	     {CKA_PRIVATE, CK_TRUE},
+		{CKA_SENSITIVE, CK_TRUE},    {CKA_ALWAYS_SENSITIVE, CK_TRUE},
+		{CKA_EXTRACTABLE, CK_FALSE}, {CKA_NEVER_EXTRACTABLE, CK_TRUE},
+	};
+	CK_SESSION_HANDLE session;
+	p11_use(fx, SOFTHSM_MODULE, 1);
+	p11_make_key(fx);
+	CK_FUNCTION_LIST *f = stranger(&session);
+	CK_OBJECT_HANDLE key = object_of(f, session, CKO_PRIVATE_KEY, fx->key);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CK_BBOOL value = 2;
+		CK_ATTRIBUTE a = {cases[i].type, &value, sizeof(value)};
+		assert_int_equal(f->C_GetAttributeValue(session, key, &a, 1), CKR_OK);
+		assert_int_equal(value, cases[i].expected);
 	}
-	/* In the end it is known to be absent, and a new one can be made. */
-	EVENTUALLY((st = find(fx, NULL, &out)) != ST_EAGAIN);
-	assert_int_equal(st, ST_ENOENT);
+	char label[64] = {0};
+	CK_ATTRIBUTE a = {CKA_LABEL, label, sizeof(label) - 1};
+	assert_int_equal(f->C_GetAttributeValue(session, key, &a, 1), CKR_OK);
+	assert_string_equal(label, "example.com./ZSK/1");
+}
+
+static void without_a_public_key_the_record_serves(void **state)
+{
+	struct p11_fixture *fx = *state;
+	CK_SESSION_HANDLE session;
+	struct hsm_key *out = NULL;
+	uint8_t point[HSM_PUBLIC_LEN];
+	p11_use(fx, SOFTHSM_MODULE, 1);
+	p11_make_key(fx);
+	CK_FUNCTION_LIST *f = stranger(&session);
+	CK_OBJECT_HANDLE pub = object_of(f, session, CKO_PUBLIC_KEY, fx->key);
+	assert_int_equal(f->C_DestroyObject(session, pub), CKR_OK);
+	memcpy(point, hsm_key_public(fx->key), sizeof(point));
+	assert_int_equal(p11_find_again(fx, NULL, &out), ST_EFATAL);
+	/* Another key's point is on the curve, too: the proof finds out. */
 	struct hsm_key *other = NULL;
-	EVENTUALLY((st = keystore_generate(fx->ks, "new", &other, NULL)) != ST_EAGAIN);
-	assert_int_equal(st, ST_OK);
-	assert_int_equal(sign_one(fx->ks, other), ST_OK);
-	assert_int_not_equal(sign_one(fx->ks, fx->key), ST_OK);
+	assert_int_equal(keystore_generate(fx->ks, "other", &other, NULL), ST_OK);
+	assert_int_equal(p11_find_again(fx, hsm_key_public(other), &out), ST_ECRYPTO);
+	assert_null(out);
+	assert_int_equal(p11_find_again(fx, point, &out), ST_OK);
+	assert_int_equal(sign_one(fx->ks, out), ST_OK);
 	hsm_key_unref(other);
+	hsm_key_unref(out);
+}
+
+static void keys_of_another_kind_are_refused(void **state)
+{
+	struct p11_fixture *fx = *state;
+	static const char p256[] = "06082A8648CE3D030107";
+	static const char p384[] = "06052B81040022";
+	static const struct {
+		const char *name, *oid;
+		CK_BBOOL always;
+		unsigned count;
+		enum status expected;
+		const char *text;
+	} cases[] = {
+		{"P-384", p384, CK_FALSE, 1, ST_ECRYPTO, "P-256"},
+		{"a PIN each time", p256, CK_TRUE, 1, ST_ENOTSUP, "CKA_ALWAYS_AUTHENTICATE"},
+		{"two with one id", p256, CK_FALSE, 2, ST_EFATAL, "two keys"},
+		{"somebody else's", p256, CK_FALSE, 1, ST_OK, ""},
+	};
+	CK_SESSION_HANDLE session;
+	p11_use(fx, SOFTHSM_MODULE, 1);
+	p11_make_key(fx);
+	CK_FUNCTION_LIST *f = stranger(&session);
+	for (uint8_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const uint8_t id[] = {0xee, i};
+		struct hsm_key *out = NULL;
+		struct diags d;
+		diags_init(&d, DIAGS_LIMIT);
+		print_message("%s\n", cases[i].name);
+		for (unsigned n = 0; n < cases[i].count; n++) {
+			pair_make(f, session, cases[i].oid, id, sizeof(id), cases[i].always);
+		}
+		assert_int_equal(keystore_find(fx->ks, id, sizeof(id), NULL, &out, &d),
+				 cases[i].expected);
+		if (cases[i].expected != ST_OK) {
+			assert_null(out);
+			assert_int_equal(d.errors, 1);
+			assert_non_null(strstr(d.items[0].text, cases[i].text));
+		}
+		hsm_key_unref(out);
+		diags_fini(&d);
+	}
+	assert_int_equal(p11_state(fx), KEYSTORE_UP);
 }
 
 static void tokens_are_told_apart(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	struct diags d;
 	softhsm_token("signet", PIN);
 	softhsm_token("other", PIN);
-	use(fx, SOFTHSM_MODULE, 1);
+	p11_use(fx, SOFTHSM_MODULE, 1);
 	diags_init(&d, DIAGS_LIMIT);
 	assert_int_equal(keystore_open(fx->ks, &d), ST_EFATAL);
 	assert_int_equal(d.errors, 1);
 	assert_non_null(strstr(d.items[0].text, "serials"));
-	print_diags(&d);
+	p11_print(&d);
 	diags_fini(&d);
 
-	struct keystore_options opt = options(fx, SOFTHSM_MODULE, 1);
+	struct keystore_options opt = p11_options(fx, SOFTHSM_MODULE, 1);
 	opt.token = "nosuch";
 	keystore_free(fx->ks);
 	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
 	assert_int_equal(keystore_open(fx->ks, NULL), ST_EAGAIN);
-	assert_int_equal(state_of(fx), KEYSTORE_DOWN);
+	assert_int_equal(p11_state(fx), KEYSTORE_DOWN);
 
 	keystore_free(fx->ks);
 	opt.token = NULL;
@@ -616,7 +367,7 @@ static void tokens_are_told_apart(void **state)
 	struct keystore *second = NULL;
 	CK_SLOT_ID slot;
 	CK_TOKEN_INFO info;
-	CK_FUNCTION_LIST *f = softhsm(&slot);
+	CK_FUNCTION_LIST *f = p11_softhsm(&slot);
 	assert_int_equal(f->C_GetTokenInfo(slot, &info), CKR_OK);
 	opt.uri = NULL;
 	opt.slot = (int64_t)slot;
@@ -627,45 +378,9 @@ static void tokens_are_told_apart(void **state)
 	assert_int_equal(sign_one(second, fx->key), ST_OK);
 }
 
-static void two_keystores_of_one_module_heal_apart(void **state)
-{
-	struct fixture *fx = *state;
-	struct keystore *second = NULL;
-	struct hsm_key *key = NULL;
-	softhsm_token("other", PIN);
-	use(fx, wrapper(), 1);
-	make_key(fx);
-	struct keystore_options opt = options(fx, wrapper(), 1);
-	opt.token = "other";
-	assert_int_equal(keystore_new(&opt, &second, NULL), ST_OK);
-	assert_int_equal(keystore_generate(second, "x", &key, NULL), ST_OK);
-	unsigned before = wrap_calls("C_Finalize");
-	for (unsigned i = 0; i < 5; i++) {
-		wrap_rule("C_Sign", "rv", CKR_DEVICE_ERROR, 1);
-		assert_int_equal(sign_one(second, key), ST_EAGAIN);
-		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-		enum status st;
-		EVENTUALLY((st = sign_one(second, key)) != ST_EAGAIN);
-		assert_int_equal(st, ST_OK);
-	}
-	/* The healthy one was not thrown out for it. */
-	assert_int_equal(wrap_calls("C_Finalize"), before);
-	/* Both in trouble: then the module is initialised anew, and both come back. */
-	wrap_rule("C_Sign", "rv", CKR_DEVICE_ERROR, 2);
-	assert_int_equal(sign_one(second, key), ST_EAGAIN);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	enum status st;
-	EVENTUALLY((st = sign_one(second, key)) != ST_EAGAIN);
-	assert_int_equal(st, ST_OK);
-	EVENTUALLY((st = sign_one(fx->ks, fx->key)) != ST_EAGAIN);
-	assert_int_equal(st, ST_OK);
-	hsm_key_unref(key);
-	keystore_free(second);
-}
-
 static void bad_options_are_refused(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	static const struct {
 		const char *name, *token, *uri;
 		int64_t slot;
@@ -683,7 +398,7 @@ static void bad_options_are_refused(void **state)
 		{"two PIN files", NULL, "pkcs11:token=signet?pin-source=file:/pin", -1},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct keystore_options opt = options(fx, SOFTHSM_MODULE, 1);
+		struct keystore_options opt = p11_options(fx, SOFTHSM_MODULE, 1);
 		struct diags d;
 		diags_init(&d, DIAGS_LIMIT);
 		opt.token = cases[i].token;
@@ -700,24 +415,24 @@ static void bad_options_are_refused(void **state)
 
 static void what_is_no_module_is_said(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	const char *modules[] = {"/nonexistent.so", "/etc/passwd", "libm.so.6"};
 	for (size_t i = 0; i < 3; i++) {
 		struct diags d;
 		diags_init(&d, DIAGS_LIMIT);
-		use(fx, modules[i], 1);
+		p11_use(fx, modules[i], 1);
 		assert_int_equal(keystore_open(fx->ks, &d), ST_EFATAL);
 		assert_int_equal(d.errors, 1);
-		print_diags(&d);
+		p11_print(&d);
 		diags_fini(&d);
-		assert_int_equal(state_of(fx), KEYSTORE_DOWN);
+		assert_int_equal(p11_state(fx), KEYSTORE_DOWN);
 	}
 }
 
 static void the_pin_source_of_a_uri_serves(void **state)
 {
-	struct fixture *fx = *state;
-	struct keystore_options opt = options(fx, SOFTHSM_MODULE, 1);
+	struct p11_fixture *fx = *state;
+	struct keystore_options opt = p11_options(fx, SOFTHSM_MODULE, 1);
 	struct diags d;
 	char uri[400];
 	diags_init(&d, DIAGS_LIMIT);
@@ -734,78 +449,12 @@ static void the_pin_source_of_a_uri_serves(void **state)
 	diags_fini(&d);
 }
 
-static pid_t server_start(const char *socket)
-{
-	struct stat sb;
-	const char *argv[] = {"p11-kit",
-			      "server",
-			      "-f",
-			      "--provider",
-			      SOFTHSM_MODULE,
-			      "-n",
-			      socket,
-			      "pkcs11:token=signet",
-			      NULL};
-	unlink(socket);
-	pid_t pid = start(argv);
-	EVENTUALLY(stat(socket, &sb) == 0);
-	return pid;
-}
-
-/* The server has a child process for each connection. */
-static void server_kill(pid_t pid)
-{
-	assert_int_equal(kill(-pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
-static void a_killed_hsm_is_found_again(void **state)
-{
-	struct fixture *fx = *state;
-	char address[400];
-	struct jobs *j = jobs_new(500);
-	size_t failed = 0;
-	const char *socket = temp_path(fx->dir, "p11.sock");
-	if (access(P11_CLIENT, R_OK) != 0) {
-		skip();
-	}
-	snprintf(address, sizeof(address), "unix:path=%s", socket);
-	setenv("P11_KIT_SERVER_ADDRESS", address, 1);
-	pid_t pid = server_start(socket);
-	use(fx, P11_CLIENT, 2);
-	make_key(fx);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
-
-	for (size_t i = 0; i < 500; i++) {
-		assert_int_equal(jobs_submit(j, i, fx->ks, HSM_BATCH, fx->key), ST_OK);
-	}
-	jobs_wait(j, 20);
-	server_kill(pid);
-	jobs_wait(j, 500);
-	for (size_t i = 0; i < 500; i++) {
-		enum status st = jobs_at(j, i)->result;
-		assert_true(st == ST_OK || st == ST_EAGAIN);
-		failed += st == ST_EAGAIN;
-	}
-	assert_true(failed > 0);
-	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
-	EVENTUALLY(state_of(fx) == KEYSTORE_DOWN);
-
-	pid = server_start(socket);
-	EVENTUALLY(sign_one(fx->ks, fx->key) == ST_OK);
-	assert_int_equal(state_of(fx), KEYSTORE_UP);
-	jobs_free(j);
-	keystore_free(fx->ks);
-	fx->ks = NULL;
-	server_kill(pid);
-}
-
 static void the_token_of_nss_serves(void **state)
 {
-	struct fixture *fx = *state;
+	struct p11_fixture *fx = *state;
 	char db[400];
 	char args[800];
-	struct keystore_options opt = options(fx, NSS_MODULE, 2);
+	struct keystore_options opt = p11_options(fx, NSS_MODULE, 2);
 	struct hsm_key *again = NULL;
 	size_t len;
 	snprintf(db, sizeof(db), "sql:%s", fx->dir);
@@ -818,7 +467,7 @@ static void the_token_of_nss_serves(void **state)
 	opt.init_args = args;
 	opt.token = "NSS Certificate DB";
 	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
-	make_key(fx);
+	p11_make_key(fx);
 	for (unsigned i = 0; i < 20; i++) {
 		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 	}
@@ -833,7 +482,7 @@ static void the_token_of_nss_serves(void **state)
 	fx->ks = NULL;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, p11_setup, p11_teardown)
 
 int main(void)
 {
@@ -843,24 +492,14 @@ int main(void)
 		TEST(batches_leave_a_lane_for_queries),
 		TEST(one_lane_serves_both),
 		TEST(the_queue_is_bounded_and_ends_with_the_keystore),
-		TEST(faults_are_healed_by_their_class),
-		TEST(an_outage_fails_jobs_promptly_and_ends),
-		TEST(fewer_sessions_than_lanes_do),
-		TEST(a_refused_pin_is_tried_once),
-		TEST(a_token_that_counts_wrong_pins_is_spared),
-		TEST(without_a_pin_nothing_is_tried),
-		TEST(a_pin_that_changed_meanwhile_locks),
-		TEST(others_in_the_process_may_log_us_out),
-		TEST(a_token_made_anew_signs_nothing_with_its_new_keys),
+		TEST(keys_never_leave_the_token),
+		TEST(without_a_public_key_the_record_serves),
+		TEST(keys_of_another_kind_are_refused),
 		TEST(tokens_are_told_apart),
-		TEST(two_keystores_of_one_module_heal_apart),
 		TEST(bad_options_are_refused),
 		TEST(what_is_no_module_is_said),
 		TEST(the_pin_source_of_a_uri_serves),
-		TEST(a_killed_hsm_is_found_again),
 		TEST(the_token_of_nss_serves),
 	};
-	/* As the server does: a dead HSM must not take the process with it. */
-	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

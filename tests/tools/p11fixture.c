@@ -1,0 +1,118 @@
+#include "tests/tools/p11fixture.h"
+
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct keystore_options p11_options(struct p11_fixture *fx, const char *module, unsigned sessions)
+{
+	return (struct keystore_options){
+		.name = "test",
+		.type = KEYSTORE_PKCS11,
+		.module = module,
+		.token = "signet",
+		.slot = -1,
+		.pin_file = fx->pin,
+		.sessions = sessions,
+	};
+}
+
+void p11_use(struct p11_fixture *fx, const char *module, unsigned sessions)
+{
+	struct keystore_options opt = p11_options(fx, module, sessions);
+	keystore_free(fx->ks);
+	fx->ks = NULL;
+	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
+}
+
+void p11_print(const struct diags *d)
+{
+	char line[300];
+	for (size_t i = 0; i < d->count; i++) {
+		print_message("  %s\n", diag_format(&d->items[i], line, sizeof(line)));
+	}
+}
+
+/* A key on a keystore that works. */
+void p11_make_key(struct p11_fixture *fx)
+{
+	struct diags d;
+	diags_init(&d, DIAGS_LIMIT);
+	enum status st = keystore_generate(fx->ks, "example.com./ZSK/1", &fx->key, &d);
+	p11_print(&d);
+	assert_int_equal(st, ST_OK);
+	diags_fini(&d);
+}
+
+int p11_setup(void **state)
+{
+	struct p11_fixture *fx = calloc(1, sizeof(*fx));
+	assert_non_null(fx);
+	fx->dir = temp_make();
+	softhsm_use(fx->dir);
+	softhsm_token("signet", PIN);
+	snprintf(fx->pin, sizeof(fx->pin), "%s/pin", fx->dir);
+	file_write(fx->pin, PIN "\n");
+	wrap_use(fx->dir, SOFTHSM_MODULE);
+	*state = fx;
+	return 0;
+}
+
+int p11_teardown(void **state)
+{
+	struct p11_fixture *fx = *state;
+	keystore_free(fx->ks);
+	hsm_key_unref(fx->key);
+	temp_remove(fx->dir);
+	free(fx);
+	return 0;
+}
+
+const char *p11_wrapper(void)
+{
+	const char *path = getenv("P11WRAP");
+	assert_non_null(path);
+	return path;
+}
+
+enum keystore_state p11_state(struct p11_fixture *fx)
+{
+	struct keystore_health health;
+	keystore_health(fx->ks, &health);
+	return health.state;
+}
+
+enum status p11_find_again(struct p11_fixture *fx, const uint8_t *expect, struct hsm_key **out)
+{
+	size_t len;
+	struct diags d;
+	diags_init(&d, DIAGS_LIMIT);
+	const uint8_t *id = hsm_key_id(fx->key, &len);
+	enum status st = keystore_find(fx->ks, id, len, expect, out, &d);
+	assert_int_equal(d.errors, st == ST_OK ? 0 : 1);
+	diags_fini(&d);
+	return st;
+}
+
+/* SoftHSM's own functions, as another user in this process would call them. */
+CK_FUNCTION_LIST *p11_softhsm(CK_SLOT_ID *slot)
+{
+	CK_FUNCTION_LIST *f;
+	CK_C_GetFunctionList get;
+	CK_ULONG count = 1;
+	void *library = dlopen(SOFTHSM_MODULE, RTLD_NOW | RTLD_LOCAL);
+	assert_non_null(library);
+	void *symbol = dlsym(library, "C_GetFunctionList");
+	memcpy(&get, &symbol, sizeof(get));
+	assert_int_equal(get(&f), CKR_OK);
+	CK_SLOT_ID slots[8];
+	count = 8;
+	assert_int_equal(f->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
+	*slot = slots[0];
+	dlclose(library);
+	return f;
+}

@@ -1,0 +1,32 @@
+/* A keystore on a SoftHSM of its own, for one test. */
+#pragma once
+
+#include "tests/tools/hsmtest.h"
+
+#include <p11-kit/pkcs11.h>
+
+#define PIN "4711"
+
+struct p11_fixture {
+	char *dir;
+	char pin[300]; /* the PIN file */
+	struct keystore *ks;
+	struct hsm_key *key;
+};
+
+/* For cmocka: a token "signet", its PIN in a file, no keystore yet. */
+int p11_setup(void **state);
+int p11_teardown(void **state);
+struct keystore_options p11_options(struct p11_fixture *fx, const char *module, unsigned sessions);
+/* fx->ks anew, on that module. */
+void p11_use(struct p11_fixture *fx, const char *module, unsigned sessions);
+/* fx->key, on a keystore that works. */
+void p11_make_key(struct p11_fixture *fx);
+/* The path of the module that misbehaves. */
+const char *p11_wrapper(void);
+enum keystore_state p11_state(struct p11_fixture *fx);
+/* fx->key once more, by its id; every failure says why, once. */
+enum status p11_find_again(struct p11_fixture *fx, const uint8_t *expect, struct hsm_key **out);
+void p11_print(const struct diags *d);
+/* SoftHSM's own functions, as another user in this process would call them, and the first slot. */
+CK_FUNCTION_LIST *p11_softhsm(CK_SLOT_ID *slot);

@@ -9,7 +9,7 @@
 #define SLOT_BITS_MAX 6
 #define DIR_BITS_MAX  8
 /* Hash bits that directories may use up; the lowest 16 are the slots' tags. */
-#define DEPTH_MAX 40
+#define DEPTH_MAX 48
 
 /* A slot is 0 or the node's address with the hash's low 16 bits above it: user space addresses have
  * 48 bits on every platform of ours. The tag's low bits are the slot's home, so that a page can be

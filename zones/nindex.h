@@ -3,7 +3,7 @@
  * Directories of up to 256 children, by the hash's upper bits, over leaf pages of 8 to 64 slots. A
  * leaf that is full is split by one more bit, and only it: no insertion touches more than the pages
  * on its way. A directory doubles until it has 256 children, then grows new ones below it. Names
- * that agree in more than 40 bits of their hash cannot be told apart by pages; 48 of them fit. */
+ * that agree in the upper 48 bits of their hash cannot be told apart by pages: 48 of them fit. */
 #pragma once
 
 #include "zones/retire.h"

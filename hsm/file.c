@@ -218,7 +218,7 @@ static enum status key_find(struct device *dev, struct hsm_key *key, const uint8
 {
 	char name[NAME_ROOM];
 	uint8_t buf[FILE_MAX];
-	size_t len;
+	size_t len = 0;
 	(void)expect;
 	key_name(key, name);
 	enum status st = key_file_read(dev, name, buf, &len, f);

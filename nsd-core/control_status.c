@@ -1,0 +1,390 @@
+/* 'status', 'zone list' and 'zone show'. */
+#include "nsd-core/base/clock.h"
+#include "nsd-core/base/text.h"
+#include "nsd-core/control_state.h"
+
+/* 'status' is one screen: beyond this many zones those with problems come first, and the rest is
+ * counted. */
+#define STATUS_ZONES_MAX 40
+
+static const char *signing_word(const struct zone_status *s)
+{
+	static const char *const words[] = {
+		[SIGNING_NONE] = "none",
+		[SIGNING_WARMING] = "warming",
+		[SIGNING_COMPLETE] = "complete",
+		[SIGNING_WAITING] = "waiting",
+	};
+
+	return words[s->signing];
+}
+
+/* For people. */
+static const char *signing_text(const struct zone *z, const struct zone_status *s, char buf[48])
+{
+	if (!s->loaded) {
+		return s->last_error[0] != '\0' ? "not loaded" : "loading";
+	}
+	switch (s->signing) {
+	case SIGNING_NONE:
+		return z->cur->is_signed ? "signed in the file" : "unsigned";
+	case SIGNING_WARMING:
+		snprintf(buf, 48, "signing %zu/%zu", s->sign.filled, s->sign.rrsets);
+		return buf;
+	case SIGNING_COMPLETE:
+		return "signed";
+	default:
+		return "waits for keystore";
+	}
+}
+
+static const char *event_text(const struct zone_status *s, char buf[96])
+{
+	char time[24];
+
+	if (s->next_event == INT64_MAX) {
+		return "";
+	}
+	snprintf(buf, 96, "%s %s", time_to_text(s->next_event, time), s->next_event_text);
+	return buf;
+}
+
+static bool has_problem(const struct zone_status *s)
+{
+	return !s->loaded || s->last_error[0] != '\0' || s->signing == SIGNING_WAITING;
+}
+
+static void zone_head(struct table *t)
+{
+	table_put(t, "ZONE");
+	table_put(t, "SERIAL");
+	table_put(t, "NAMES");
+	table_put(t, "SIGNING");
+	table_put(t, "NEXT EVENT");
+}
+
+static void zone_row(struct table *t, const struct zone *z, const struct zone_status *s)
+{
+	char name[NAME_TEXT_MAX];
+	char signing[48];
+	char event[96];
+
+	table_put(t, "%s", name_to_text(z->name, name));
+	if (s->loaded) {
+		table_put(t, "%u", s->serial);
+		table_put(t, "%zu", s->names);
+	} else {
+		table_put(t, "-");
+		table_put(t, "-");
+	}
+	table_put(t, "%s", signing_text(z, s, signing));
+	table_put(t, "%s", event_text(s, event));
+}
+
+static json_t *time_json(int64_t t)
+{
+	char text[24];
+
+	return t != 0 && t != INT64_MAX ? json_string(time_to_text(t, text)) : json_null();
+}
+
+static json_t *zone_json(const struct zone *z, const struct zone_status *s)
+{
+	char name[NAME_TEXT_MAX];
+
+	return json_pack("{s:s, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:s, s:o}",
+			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "serial",
+			 s->loaded ? json_integer(s->serial) : json_null(), "names",
+			 (json_int_t)s->names, "records", (json_int_t)s->records, "signing",
+			 signing_word(s), "rrsets", (json_int_t)s->sign.rrsets, "signatures",
+			 (json_int_t)s->sign.filled, "next_refresh",
+			 time_json(s->sign.next_refresh), "safe_until",
+			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
+			 "next_event_text", s->next_event_text, "error",
+			 s->last_error[0] != '\0' ? json_string(s->last_error) : json_null());
+}
+
+/* What 'status' counts. */
+struct summary {
+	size_t zones, loaded, problems, warming;
+};
+
+static void count_zone(struct summary *sum, const struct zone_status *s)
+{
+	sum->zones++;
+	sum->loaded += s->loaded;
+	sum->problems += has_problem(s);
+	sum->warming += s->loaded && s->signing == SIGNING_WARMING;
+}
+
+/* The zones that are shown: those with problems, then as many of the others as there is room for.
+ */
+static void print_zones(struct control *c, FILE *f, json_t *list, struct summary *sum)
+{
+	size_t count;
+	size_t shown = 0;
+	struct zone *const *zones = zonemgr_zones(c->mgr, &count);
+	struct table t;
+
+	table_init(&t, 5);
+	zone_head(&t);
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < count; i++) {
+			struct zone_status s;
+			zonemgr_status(c->mgr, zones[i], &s);
+			if (pass == 0) {
+				count_zone(sum, &s);
+			}
+			if (has_problem(&s) != (pass == 0) || shown == STATUS_ZONES_MAX) {
+				continue;
+			}
+			shown++;
+			zone_row(&t, zones[i], &s);
+			json_array_append_new(list, zone_json(zones[i], &s));
+		}
+	}
+	table_print(&t, f);
+	table_fini(&t);
+	if (shown < count) {
+		fprintf(f, "(%zu zones more; signetctl zone list)\n", count - shown);
+	}
+}
+
+static void print_errors(const struct control *c, FILE *f)
+{
+	size_t count;
+	size_t shown = 0;
+	struct zone *const *zones = zonemgr_zones(c->mgr, &count);
+	char name[NAME_TEXT_MAX];
+
+	for (size_t i = 0; i < count && shown < STATUS_ZONES_MAX; i++) {
+		struct zone_status s;
+		zonemgr_status(c->mgr, zones[i], &s);
+		if (s.last_error[0] != '\0') {
+			fprintf(f, "%s%s\n  %s\n", shown == 0 ? "\n" : "",
+				name_to_text(zones[i]->name, name), s.last_error);
+			shown++;
+		}
+	}
+}
+
+static const char *keystore_word(enum keystore_state state)
+{
+	static const char *const words[] = {
+		[KEYSTORE_CLOSED] = "not used",
+		[KEYSTORE_UP] = "up",
+		[KEYSTORE_DOWN] = "down",
+		[KEYSTORE_LOCKED] = "PIN refused",
+	};
+
+	return words[state];
+}
+
+static void print_keystores(const struct control *c, FILE *f, json_t *list)
+{
+	struct table t;
+
+	if (c->conf->keystore_count == 0) {
+		return;
+	}
+	table_init(&t, 7);
+	table_put(&t, "KEYSTORE");
+	table_put(&t, "STATE");
+	table_put(&t, "SESSIONS");
+	table_put(&t, "SIGNATURES");
+	table_put(&t, "FAILURES");
+	table_put(&t, "WAITING");
+	table_put(&t, "LAST ERROR");
+	for (size_t i = 0; i < c->conf->keystore_count; i++) {
+		struct keystore *ks = zonemgr_keystore(c->mgr, i);
+		struct keystore_health h;
+		keystore_health(ks, &h);
+		uint64_t failures = h.failures + h.verify_failures;
+		table_put(&t, "%s", keystore_name(ks));
+		table_put(&t, "%s", keystore_word(h.state));
+		table_put(&t, "%u", h.sessions);
+		table_put(&t, "%llu", (unsigned long long)h.signatures);
+		table_put(&t, "%llu", (unsigned long long)failures);
+		table_put(&t, "%zu", h.waiting);
+		table_put(&t, "%s", h.detail);
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:s}", "name",
+						keystore_name(ks), "state", keystore_word(h.state),
+						"sessions", (int)h.sessions, "signatures",
+						(json_int_t)h.signatures, "failures",
+						(json_int_t)h.failures, "verify_failures",
+						(json_int_t)h.verify_failures, "waiting",
+						(json_int_t)h.waiting, "detail", h.detail));
+	}
+	fprintf(f, "\n");
+	table_print(&t, f);
+	table_fini(&t);
+}
+
+/* Over the last five to ten seconds. */
+static double query_rate(const struct control *c)
+{
+	int64_t ms = clock_mono_ms() - c->rates[0].at_ms;
+	uint64_t queries = control_queries(c) - c->rates[0].queries;
+
+	return ms > 0 ? (double)queries * 1000.0 / (double)ms : 0.0;
+}
+
+void status_run(struct request *r)
+{
+	struct control *c = r->conn->control;
+	struct summary sum = {.zones = 0};
+	struct reply_text zones;
+	struct reply_text text;
+	char up[32];
+	json_t *zone_list = json_array();
+	json_t *keystore_list = json_array();
+	int64_t uptime_s = (clock_mono_ms() - c->started_ms) / 1000;
+
+	/* The zones first: the line above them counts them. */
+	reply_text_open(&zones);
+	if (zones.f != NULL) {
+		print_zones(c, zones.f, zone_list, &sum);
+		print_errors(c, zones.f);
+		print_keystores(c, zones.f, keystore_list);
+	}
+	reply_text_close(&zones, &r->reply);
+	reply_text_open(&text);
+	if (text.f != NULL) {
+		fprintf(text.f, "signetd %s, up %s, %.1f queries/s, %zu zones", SIGNET_VERSION,
+			duration_text(uptime_s, up), query_rate(c), sum.zones);
+		if (sum.warming > 0) {
+			fprintf(text.f, ", %zu being signed", sum.warming);
+		}
+		if (sum.problems > 0) {
+			fprintf(text.f, ", %zu with problems", sum.problems);
+		}
+		fprintf(text.f, "\n\n%s", r->reply.text != NULL ? r->reply.text : "");
+	}
+	reply_text_close(&text, &r->reply);
+	r->reply.data = json_pack(
+		"{s:i, s:s, s:I, s:o, s:I, s:f, s:{s:I, s:I, s:I, s:I}, s:o, s:o}", "version",
+		CONTROL_VERSION, "server", SIGNET_VERSION, "uptime_s", (json_int_t)uptime_s,
+		"started", time_json(c->started_s), "queries", (json_int_t)control_queries(c),
+		"queries_per_s", query_rate(c), "zone_counts", "all", (json_int_t)sum.zones,
+		"loaded", (json_int_t)sum.loaded, "warming", (json_int_t)sum.warming, "problems",
+		(json_int_t)sum.problems, "zones", zone_list, "keystores", keystore_list);
+	request_finish(r);
+}
+
+void zone_list_run(struct request *r)
+{
+	struct control *c = r->conn->control;
+	size_t count;
+	struct zone *const *zones = zonemgr_zones(c->mgr, &count);
+	struct reply_text text;
+	struct table t;
+	json_t *list = json_array();
+
+	table_init(&t, 5);
+	zone_head(&t);
+	for (size_t i = 0; i < count; i++) {
+		struct zone_status s;
+		zonemgr_status(c->mgr, zones[i], &s);
+		zone_row(&t, zones[i], &s);
+		json_array_append_new(list, zone_json(zones[i], &s));
+	}
+	reply_text_open(&text);
+	if (text.f != NULL) {
+		table_print(&t, text.f);
+	}
+	reply_text_close(&text, &r->reply);
+	table_fini(&t);
+	r->reply.data = json_pack("{s:i, s:o}", "version", CONTROL_VERSION, "zones", list);
+	request_finish(r);
+}
+
+static void show_row(struct table *t, const char *what, const char *value)
+{
+	if (value[0] != '\0') {
+		table_put(t, "%s", what);
+		table_put(t, "%s", value);
+	}
+}
+
+static void show_time(struct table *t, const char *what, int64_t at)
+{
+	char time[24];
+
+	if (at != INT64_MAX && at != 0) {
+		show_row(t, what, time_to_text(at, time));
+	}
+}
+
+static void show_signing(struct table *t, const struct zone_status *s)
+{
+	char number[64];
+
+	if (s->signing == SIGNING_NONE) {
+		return;
+	}
+	snprintf(number, sizeof(number), "%zu of %zu", s->sign.filled, s->sign.rrsets);
+	show_row(t, "signatures", number);
+	show_time(t, "refreshed from", s->sign.next_refresh);
+	show_time(t, "valid until", s->sign.safe_until);
+	if (s->ds_safe_from == INT64_MAX) {
+		show_row(t, "DS safe", "once the zone is completely signed and caches forgot");
+	} else {
+		show_time(t, "DS safe from", s->ds_safe_from);
+	}
+}
+
+static void show(const struct control *c, struct zone *zone, const struct zone_status *s, FILE *f)
+{
+	static const char *const denial[] = {
+		[DENIAL_NONE] = "", [DENIAL_NSEC] = "NSEC", [DENIAL_NSEC3] = "NSEC3"};
+	const struct conf_zone *conf = zonemgr_conf(c->mgr, zone);
+	struct table t;
+	char name[NAME_TEXT_MAX];
+	char buf[96];
+
+	table_init(&t, 2);
+	show_row(&t, "zone", name_to_text(zone->name, name));
+	show_row(&t, "file", conf->file);
+	show_row(&t, "policy",
+		 conf->policy >= 0 ? c->conf->policies[conf->policy].name
+				   : "none: served as it is");
+	if (s->loaded) {
+		snprintf(buf, sizeof(buf), "%u", s->serial);
+		show_row(&t, "serial", buf);
+		snprintf(buf, sizeof(buf), "%zu, %zu records", s->names, s->records);
+		show_row(&t, "names", buf);
+		show_time(&t, "since", s->loaded_at);
+	}
+	show_row(&t, "signing", signing_text(zone, s, buf));
+	show_row(&t, "denial", denial[s->denial]);
+	show_signing(&t, s);
+	show_row(&t, "next event", event_text(s, buf));
+	show_row(&t, "error", s->last_error);
+	table_print(&t, f);
+	table_fini(&t);
+}
+
+void zone_show_run(struct request *r, struct zone *zone)
+{
+	struct control *c = r->conn->control;
+	const struct conf_zone *conf = zonemgr_conf(c->mgr, zone);
+	struct zone_status s;
+	struct reply_text text;
+
+	zonemgr_status(c->mgr, zone, &s);
+	reply_text_open(&text);
+	if (text.f != NULL) {
+		show(c, zone, &s, text.f);
+	}
+	reply_text_close(&text, &r->reply);
+	r->reply.data = zone_json(zone, &s);
+	json_object_set_new(r->reply.data, "version", json_integer(CONTROL_VERSION));
+	json_object_set_new(r->reply.data, "file", json_string(conf->file));
+	json_object_set_new(r->reply.data, "policy",
+			    conf->policy >= 0 ? json_string(c->conf->policies[conf->policy].name)
+					      : json_null());
+	json_object_set_new(r->reply.data, "loaded_at", time_json(s.loaded_at));
+	json_object_set_new(r->reply.data, "ds_safe_from", time_json(s.ds_safe_from));
+	request_finish(r);
+}

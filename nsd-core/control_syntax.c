@@ -1,0 +1,138 @@
+#include "nsd-core/control_syntax.h"
+
+#include <string.h>
+
+enum takes {
+	TAKES_NO_ZONE,
+	MAY_TAKE_ZONE,
+	MUST_TAKE_ZONE,
+};
+
+static const struct syntax {
+	const char *words[2];
+	enum command_id id;
+	enum takes zone;
+	bool force, now, form;
+	const char *args;
+	const char *help;
+} commands[] = {
+	{{"status"}, COMMAND_STATUS, TAKES_NO_ZONE, .args = "", .help = "one screen of everything"},
+	{{"zone", "list"}, COMMAND_ZONE_LIST, TAKES_NO_ZONE, .args = "", .help = "all zones"},
+	{{"zone", "show"},
+	 COMMAND_ZONE_SHOW,
+	 MUST_TAKE_ZONE,
+	 .args = "ZONE",
+	 .help = "all that is known of a zone"},
+	{{"zone", "reload"},
+	 COMMAND_ZONE_RELOAD,
+	 MAY_TAKE_ZONE,
+	 .force = true,
+	 .args = "[ZONE] [--force]",
+	 .help = "read zone files again"},
+	{{"zone", "dump"},
+	 COMMAND_ZONE_DUMP,
+	 MUST_TAKE_ZONE,
+	 .now = true,
+	 .args = "ZONE [--now]",
+	 .help = "a zone as served, with its signatures"},
+	{{"key", "list"},
+	 COMMAND_KEY_LIST,
+	 MUST_TAKE_ZONE,
+	 .args = "ZONE",
+	 .help = "the keys of a zone"},
+	{{"ds"},
+	 COMMAND_DS,
+	 MUST_TAKE_ZONE,
+	 .form = true,
+	 .args = "ZONE [--form ds|dnskey|json]",
+	 .help = "what to paste at the registrar"},
+	{{"stop"}, COMMAND_STOP, TAKES_NO_ZONE, .args = "", .help = "a clean end"},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static size_t syntax_words(const struct syntax *s)
+{
+	return s->words[1] != NULL ? 2 : 1;
+}
+
+static bool matches(const struct syntax *s, const char *const *words, size_t count)
+{
+	size_t n = syntax_words(s);
+
+	for (size_t i = 0; i < n; i++) {
+		if (i >= count || strcmp(words[i], s->words[i]) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool command_parse(const char *const *words, size_t count, struct command *cmd, struct reply *r)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const struct syntax *s = &commands[i];
+		if (!matches(s, words, count)) {
+			continue;
+		}
+		size_t args = count - syntax_words(s);
+		if ((s->zone == MUST_TAKE_ZONE && args != 1) ||
+		    (s->zone == MAY_TAKE_ZONE && args > 1) ||
+		    (s->zone == TAKES_NO_ZONE && args != 0)) {
+			reply_fail(r, EXIT_USAGE, "usage: signetctl %s%s%s%s%s", s->words[0],
+				   s->words[1] != NULL ? " " : "",
+				   s->words[1] != NULL ? s->words[1] : "",
+				   s->args[0] != '\0' ? " " : "", s->args);
+			return false;
+		}
+		cmd->id = s->id;
+		cmd->zone = args == 1 ? words[count - 1] : NULL;
+		return true;
+	}
+	reply_fail(r, EXIT_USAGE, "%s%s%s: no such command; signetctl --help lists them",
+		   count > 0 ? words[0] : "(nothing)", count > 1 ? " " : "",
+		   count > 1 ? words[1] : "");
+	return false;
+}
+
+bool command_check_options(const struct command *cmd, struct reply *r)
+{
+	const struct syntax *s = &commands[0];
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (commands[i].id == cmd->id) {
+			s = &commands[i];
+		}
+	}
+	const char *wrong = cmd->force && !s->force	    ? "--force"
+			    : cmd->now && !s->now	    ? "--now"
+			    : cmd->form != NULL && !s->form ? "--form"
+							    : NULL;
+	if (wrong != NULL) {
+		reply_fail(r, EXIT_USAGE, "this command does not take %s", wrong);
+		return false;
+	}
+	if (cmd->form != NULL && strcmp(cmd->form, "ds") != 0 && strcmp(cmd->form, "dnskey") != 0 &&
+	    strcmp(cmd->form, "json") != 0) {
+		reply_fail(r, EXIT_USAGE, "--form is one of ds, dnskey and json, not '%s'",
+			   cmd->form);
+		return false;
+	}
+	return true;
+}
+
+void command_print_help(FILE *f)
+{
+	struct table t;
+
+	table_init(&t, 2);
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const struct syntax *s = &commands[i];
+		table_put(&t, "  %s%s%s%s%s", s->words[0], s->words[1] != NULL ? " " : "",
+			  s->words[1] != NULL ? s->words[1] : "", s->args[0] != '\0' ? " " : "",
+			  s->args);
+		table_put(&t, "%s", s->help);
+	}
+	table_print(&t, f);
+	table_fini(&t);
+}

@@ -267,7 +267,8 @@ static void sign_plan(struct answer *a, struct plan *p, struct signing *s)
 {
 	for (unsigned i = 0; i < p->item_count; i++) {
 		struct plan_item *item = &p->items[i];
-		if (!item->sign) {
+		/* Not what a wildcard with NS records makes: no signer touches that. */
+		if (!item->sign || !signer_covers(item->node, item->rs)) {
 			continue;
 		}
 		if (p->zones[item->zone].version->keys != NULL) {

@@ -48,27 +48,28 @@ static void add_nsec3(struct plan *p, const uint8_t *name)
 	add_proof(p, version_nsec3(plan_here(p)->version, name, &matches), RR_NSEC3, false);
 }
 
-/* Closest encloser proof (RFC 5155 7.2.1) for the current name, whose ancestor with 'labels' labels
- * exists. That may lie in an opt-out span and have no NSEC3: then the next one up that has one is
- * the closest provable encloser. Returns that one's labels. */
-static unsigned add_nsec3_closest(struct plan *p, unsigned labels)
+/* Closest encloser proof (RFC 5155 7.2.1) for the ancestor of the current name that has 'labels'
+ * labels (or the name itself), of which 'exist' lead to what exists. That may lie in an opt-out
+ * span and have no NSEC3: then the next one up that has one is the closest provable encloser.
+ * Returns that one's labels. */
+static unsigned add_nsec3_closest(struct plan *p, unsigned exist, unsigned labels)
 {
 	const struct version *v = plan_here(p)->version;
-	for (;; labels--) {
+	for (;; exist--) {
 		bool matches = false;
-		const struct node *n3 = version_nsec3(v, name_ref_at(p->current, labels), &matches);
+		const struct node *n3 = version_nsec3(v, name_ref_at(p->current, exist), &matches);
 		if (matches) {
 			add_proof(p, n3, RR_NSEC3, false);
 			break;
 		}
-		if (labels <= v->apex_labels) {
-			return labels; /* a chain without its apex proves nothing */
+		if (exist <= v->apex_labels) {
+			return exist; /* a chain without its apex proves nothing */
 		}
 	}
-	if (labels < p->current->labels) {
-		add_nsec3(p, name_ref_at(p->current, labels + 1));
+	if (exist < labels) {
+		add_nsec3(p, name_ref_at(p->current, exist + 1));
 	}
-	return labels;
+	return exist;
 }
 
 /* The wildcard below a name; false where it is too long to exist. */
@@ -95,7 +96,7 @@ void plan_proof_nxdomain(struct plan *p, const struct node *encloser)
 		break;
 	case DENIAL_NSEC3:
 		/* A validator looks for the wildcard below the encloser that was proven (8.4). */
-		labels = add_nsec3_closest(p, labels);
+		labels = add_nsec3_closest(p, labels, p->current->labels);
 		if (wildcard_at(name_ref_at(p->current, labels), wildcard)) {
 			add_nsec3(p, wildcard);
 		}
@@ -115,7 +116,7 @@ void plan_proof_nodata(struct plan *p, const struct node *node)
 		add_nsec_of(p, node, true);
 		break;
 	case DENIAL_NSEC3:
-		add_nsec3_closest(p, node->labels);
+		add_nsec3_closest(p, node->labels, node->labels);
 		break;
 	case DENIAL_NONE:
 		break;
@@ -152,7 +153,7 @@ void plan_proof_wildcard_nodata(struct plan *p, const struct node *wildcard)
 		add_nsec(p, p->current->wire);
 		break;
 	case DENIAL_NSEC3:
-		add_nsec3_closest(p, wildcard->labels - 1U);
+		add_nsec3_closest(p, wildcard->labels - 1U, p->current->labels);
 		add_nsec3(p, node_name(wildcard));
 		break;
 	case DENIAL_NONE:
@@ -176,7 +177,7 @@ void plan_proof_cut(struct plan *p, const struct node *cut)
 		add_nsec_of(p, cut, true);
 		break;
 	case DENIAL_NSEC3:
-		add_nsec3_closest(p, cut->labels);
+		add_nsec3_closest(p, cut->labels, cut->labels);
 		break;
 	case DENIAL_NONE:
 		break;

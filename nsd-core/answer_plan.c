@@ -89,10 +89,17 @@ static struct rrset *pick(const struct plan *p, const struct node *node)
 	}
 }
 
+/* What an alias itself owns is not looked for behind it (RFC 4035 2.5). */
 static struct rrset *pick_cname(const struct plan *p, const struct node *node)
 {
-	bool follow = p->query->qtype != RR_ANY && p->query->qtype != RR_RRSIG;
-	return follow ? node_rrset(node, RR_CNAME) : NULL;
+	switch (p->query->qtype) {
+	case RR_ANY:
+	case RR_RRSIG:
+	case RR_NSEC:
+		return NULL;
+	default:
+		return node_rrset(node, RR_CNAME);
+	}
 }
 
 /* The node stands for the current name. Returns where a CNAME leads, or NULL: the end. */

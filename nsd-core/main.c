@@ -126,14 +126,6 @@ static bool step(const char *what, enum status st, struct diags *d)
 	return st == ST_OK;
 }
 
-static void close_handle(uv_handle_t *handle, void *arg)
-{
-	(void)arg;
-	if (!uv_is_closing(handle)) {
-		uv_close(handle, NULL);
-	}
-}
-
 /* From the loop: what was begun is finished after it has ended. */
 static void request_stop(void *ctx)
 {
@@ -247,11 +239,14 @@ static void stop(struct server *s)
 		zonemgr_stop(s->zones);
 	}
 	workers_free(s->workers);
-	/* What has been closed so far is let go before its owner is; then the rest. */
-	uv_run(&s->loop, UV_RUN_NOWAIT);
-	zonemgr_free(s->zones);
-	uv_walk(&s->loop, close_handle, NULL);
+	for (int i = 0; i < SIGNALS; i++) {
+		if (s->signals[i].type == UV_SIGNAL) {
+			uv_close((uv_handle_t *)&s->signals[i], NULL);
+		}
+	}
+	/* Every handle is closing by now; this ends when all are closed. */
 	uv_run(&s->loop, UV_RUN_DEFAULT);
+	zonemgr_free(s->zones);
 	uv_loop_close(&s->loop);
 	rcu_drain();
 	if (s->lock >= 0) {

@@ -108,7 +108,7 @@ static int check(const struct conf *conf)
 		fprintf(stderr, "error: %s\n", status_text(st));
 	}
 	if (good) {
-		fprintf(stderr, "%s: %zu zones, no errors, %zu warnings\n", conf->path,
+		fprintf(stderr, "%s: zones: %zu, errors: 0, warnings: %zu\n", conf->path,
 			conf->zone_count, d.warnings);
 	}
 	diags_fini(&d);
@@ -119,7 +119,7 @@ static int check(const struct conf *conf)
 static bool step(const char *what, enum status st, struct diags *d)
 {
 	log_diags(d);
-	if (st != ST_OK) {
+	if (st != ST_OK && d->errors == 0) {
 		log_error("%s: %s", what, status_text(st));
 	}
 	diags_fini(d);
@@ -173,7 +173,8 @@ static void on_loaded(void *ctx)
 	}
 	size_t count;
 	zonemgr_zones(s->zones, &count);
-	log_info("serving %zu zones on %s, %u workers", count, listen, s->conf->server.workers);
+	log_info("serving %zu %s on %s, %u %s", count, count == 1 ? "zone" : "zones", listen,
+		 s->conf->server.workers, s->conf->server.workers == 1 ? "worker" : "workers");
 	if (notify_systemd("READY=1") != ST_OK) {
 		log_warn("NOTIFY_SOCKET cannot be told that the server is ready");
 	}
@@ -259,20 +260,16 @@ static int serve(struct conf *conf)
 	struct server s = {.conf = conf, .lock = -1};
 
 	log_info("signetd %s", SIGNET_VERSION);
-	/* PKCS#11 modules and clients write to what may be gone. */
-	signal(SIGPIPE, SIG_IGN);
 	privileges_raise_files();
 	if (uv_loop_init(&s.loop) != 0) {
 		log_error("no event loop");
 		return 1;
 	}
-	rcu_thread_register();
 	bool up = start(&s);
 	if (up) {
 		uv_run(&s.loop, UV_RUN_DEFAULT);
 	}
 	stop(&s);
-	rcu_thread_unregister();
 	if (up && !s.failed) {
 		log_info("stopped");
 	}
@@ -293,7 +290,11 @@ int main(int argc, char **argv)
 	if (st != ST_OK) {
 		return 1;
 	}
+	/* PKCS#11 modules and clients are written to when they may be gone. */
+	signal(SIGPIPE, SIG_IGN);
+	rcu_thread_register();
 	int result = args.check ? check(conf) : serve(conf);
+	rcu_thread_unregister();
 	conf_free(conf);
 	return result;
 }

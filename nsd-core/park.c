@@ -78,10 +78,18 @@ static void wait_unlink(struct park *p, struct park_wait *w)
 	w->rrset = NULL;
 }
 
-static void waits_set(struct park *p, struct parked *q, const struct answer_missing *missing)
+/* From here on it waits for what is missing, at the longest until its time is over. */
+static void wait_start(struct park *p, struct parked *q, const struct answer_missing *missing,
+		       int64_t now_ms)
 {
-	q->waits = (uint8_t)(missing->count < ANSWER_MISSING_MAX ? missing->count
-								 : ANSWER_MISSING_MAX);
+	bool nothing_named = missing->count == 0;
+
+	q->state = PARKED_WAITING;
+	q->wake_ms = q->deadline_ms;
+	if (nothing_named && q->wake_ms > now_ms + PARK_RETRY_MS) {
+		q->wake_ms = now_ms + PARK_RETRY_MS;
+	}
+	q->waits = (uint8_t)missing->count;
 	q->unsettled = q->waits;
 	for (unsigned i = 0; i < q->waits; i++) {
 		wait_link(p, q, i, missing->rrsets[i]);
@@ -195,9 +203,7 @@ enum status park_put(struct park *p, const struct park_reply *reply, const uint8
 	if (q == NULL) {
 		return ST_ELIMIT;
 	}
-	q->state = PARKED_WAITING;
 	q->deadline_ms = now_ms + PARK_WAIT_MS;
-	q->wake_ms = q->deadline_ms;
 	q->reply = *reply;
 	q->hash = hash;
 	q->len = (uint16_t)len;
@@ -208,7 +214,7 @@ enum status park_put(struct park *p, const struct park_reply *reply, const uint8
 		q->same_hash = *head;
 		*head = slot_id(p, q);
 	}
-	waits_set(p, q, missing);
+	wait_start(p, q, missing, now_ms);
 	return ST_OK;
 }
 
@@ -285,12 +291,7 @@ enum answer_mode parked_mode(const struct parked *q, int64_t now_ms)
 void park_again(struct park *p, struct parked *q, const struct answer_missing *missing,
 		int64_t now_ms)
 {
-	q->state = PARKED_WAITING;
-	q->wake_ms = q->deadline_ms;
-	if (missing->count == 0 && q->wake_ms > now_ms + PARK_RETRY_MS) {
-		q->wake_ms = now_ms + PARK_RETRY_MS;
-	}
-	waits_set(p, q, missing);
+	wait_start(p, q, missing, now_ms);
 }
 
 void park_release(struct park *p, struct parked *q)

@@ -18,6 +18,8 @@ union udp_control {
 };
 
 struct udp_batch {
+	const struct udp_socket *owner; /* whose headers these are */
+	unsigned used;			/* headers that the kernel wrote to since */
 	struct mmsghdr in[UDP_BATCH];
 	struct mmsghdr out[UDP_BATCH];
 	struct iovec in_iov[UDP_BATCH];
@@ -178,16 +180,28 @@ static void batch_answer(struct udp_socket *s, struct udp_batch *b, unsigned cou
 	worker_batch_end(w);
 }
 
-/* Messages read, at most UDP_BATCH; 0: none, or a fault. */
-static unsigned batch_read(const struct udp_socket *s, struct udp_batch *b)
+/* Lengths and controls as the kernel wants them; only of what it changed, since most batches are
+ * small. */
+static void batch_reset(const struct udp_socket *s, struct udp_batch *b)
 {
-	for (size_t i = 0; i < UDP_BATCH; i++) {
+	unsigned count = b->owner == s ? b->used : UDP_BATCH;
+
+	for (unsigned i = 0; i < count; i++) {
 		struct msghdr *hdr = &b->in[i].msg_hdr;
 		hdr->msg_namelen = sizeof(b->peers[i]);
 		hdr->msg_control = s->wildcard ? &b->controls[i] : NULL;
 		hdr->msg_controllen = s->wildcard ? sizeof(b->controls[i]) : 0;
 	}
+	b->owner = s;
+	b->used = 0;
+}
+
+/* Messages read, at most UDP_BATCH; 0: none, or a fault. */
+static unsigned batch_read(const struct udp_socket *s, struct udp_batch *b)
+{
+	batch_reset(s, b);
 	int n = recvmmsg(s->fd, b->in, UDP_BATCH, MSG_DONTWAIT, NULL);
+	b->used = n >= 0 ? (unsigned)n : UDP_BATCH;
 	return n > 0 ? (unsigned)n : 0;
 }
 

@@ -234,6 +234,24 @@ static void test_failure_is_tried_again_soon(void **state)
 	park_release(p, q);
 }
 
+/* Parked without a word of what for: it is asked again by and by. */
+static void test_nothing_named(void **state)
+{
+	struct park *p = *state;
+	struct answer_missing m = {.count = 0};
+
+	assert_int_equal(put(p, 1000, "question", &m, 0), ST_OK);
+	park_due(p, PARK_RETRY_MS - 1);
+	assert_null(park_next(p));
+	park_due(p, PARK_RETRY_MS);
+	struct parked *q = expect_next(p, "question");
+	park_again(p, q, &m, PARK_RETRY_MS);
+	park_due(p, 2 * PARK_RETRY_MS);
+	q = expect_next(p, "question");
+	assert_int_equal(parked_mode(q, 2 * PARK_RETRY_MS), ANSWER_AGAIN);
+	park_release(p, q);
+}
+
 static void test_again_keeps_its_arrival(void **state)
 {
 	struct park *p = *state;
@@ -373,6 +391,7 @@ int main(void)
 		CASE(test_bounds),
 		CASE(test_time_is_over),
 		CASE(test_failure_is_tried_again_soon),
+		CASE(test_nothing_named),
 		CASE(test_again_keeps_its_arrival),
 		CASE(test_expire),
 		CASE(test_against_a_model),

@@ -228,8 +228,7 @@ static enum status prune(struct draft *d)
 	enum status st = draft_touched(d, &names, &count);
 	for (size_t i = 0; i < count && st == ST_OK; i++) {
 		const struct node *n = draft_find(d, names[i]);
-		if (n == NULL || node_rrset(n, RR_NSEC) == NULL ||
-		    ((n->flags & NODE_CHAIN) != 0 && n->rrset_count > 1)) {
+		if (n == NULL || node_rrset(n, RR_NSEC) == NULL || (n->flags & NODE_CHAIN) != 0) {
 			continue;
 		}
 		/* Removing changes the list that is being read. */

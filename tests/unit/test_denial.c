@@ -371,7 +371,7 @@ static void another_negative_ttl_remakes_the_chain(void **state)
  * one has. */
 #define MODEL_NAMES 24
 #define MODEL_TYPES 4
-#define MODEL_STEPS 400
+#define MODEL_STEPS 200
 
 static const char *const model_names[MODEL_NAMES] = {
 	"a",	   "b",	  "c",	 "a.a",	      "b.a", "c.a",   "a.b",   "x.a.b",

@@ -1,0 +1,488 @@
+/* The socket and what it answers, with a zone manager behind it. */
+#include "nsd-core/control.h"
+#include "zonemgr_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define CLIENTS_MAX 32
+
+struct control_fixture {
+	struct zonemgr_fixture *zones;
+	struct control *control;
+	bool stopped;
+};
+
+static void on_stop(void *ctx)
+{
+	((struct control_fixture *)ctx)->stopped = true;
+}
+
+static enum status start(struct control_fixture *fx, struct control **out, struct diags *d)
+{
+	return control_start(&fx->zones->loop, &fx->zones->conf, fx->zones->mgr, NULL, on_stop, fx,
+			     out, d);
+}
+
+static int setup(void **state)
+{
+	struct control_fixture *fx = calloc(1, sizeof(*fx));
+	void *zones = NULL;
+	assert_non_null(fx);
+	fixture_setup(&zones);
+	fx->zones = zones;
+	size_t z = fixture_add(fx->zones, "signed.test", POLICY_ONLINE);
+	size_t plain = fixture_add(fx->zones, "plain.test", POLICY_NONE);
+	/* conf.h: sorted by name. */
+	struct conf_zone first = fx->zones->zones[plain];
+	fx->zones->zones[plain] = fx->zones->zones[z];
+	fx->zones->zones[z] = first;
+	fixture_write(first.file, "$TTL 300\n@ SOA ns host 1 3600 600 86400 300\n@ NS ns\nns A "
+				  "192.0.2.1\nwww A 192.0.2.80\n");
+	fixture_write(fx->zones->zones[1].file,
+		      "$TTL 300\n@ SOA ns host 1 3600 600 86400 300\n@ NS ns\nns A 192.0.2.1\n");
+	fixture_start(fx->zones);
+	fixture_complete(fx->zones, 1);
+	assert_int_equal(start(fx, &fx->control, NULL), ST_OK);
+	*state = fx;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct control_fixture *fx = *state;
+	void *zones = fx->zones;
+	control_stop(fx->control);
+	fixture_teardown(&zones);
+	free(fx);
+	return 0;
+}
+
+static int client(const struct control_fixture *fx)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", fx->zones->control);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* What a client has read. */
+struct reading {
+	int fd;
+	char *text;
+	size_t len, room;
+	bool ended;
+};
+
+static void read_some(struct reading *r)
+{
+	if (r->room - r->len < 65536) {
+		r->room += 1 << 20;
+		r->text = realloc(r->text, r->room);
+		assert_non_null(r->text);
+	}
+	ssize_t n = recv(r->fd, r->text + r->len, r->room - r->len - 1, 0);
+	if (n > 0) {
+		r->len += (size_t)n;
+	} else if (n == 0 || errno != EAGAIN) {
+		r->ended = true;
+	}
+	r->text[r->len] = '\0';
+}
+
+/* Up to the end of a reply (a line that is no chunk), or the end of the connection. */
+static void read_reply(struct control_fixture *fx, struct reading *r)
+{
+	uint64_t end = uv_hrtime() + FIXTURE_WAITS * UINT64_C(1000000);
+	for (;;) {
+		const char *line = r->text;
+		read_some(r);
+		for (line = r->text; line != NULL && strchr(line, '\n') != NULL;
+		     line = strchr(line, '\n') + 1) {
+			if (strncmp(line, "{\"version\":1,\"chunk\"", 20) != 0) {
+				return;
+			}
+		}
+		if (r->ended) {
+			return;
+		}
+		assert_true(uv_hrtime() < end);
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	}
+}
+
+static json_t *ask_on(struct control_fixture *fx, int fd, const char *request)
+{
+	struct reading r = {.fd = fd};
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	read_reply(fx, &r);
+	json_t *reply = json_loads(r.text, JSON_DISABLE_EOF_CHECK, NULL);
+	free(r.text);
+	return reply;
+}
+
+static json_t *ask(struct control_fixture *fx, const char *request)
+{
+	int fd = client(fx);
+	json_t *reply = ask_on(fx, fd, request);
+	assert_non_null(reply);
+	close(fd);
+	return reply;
+}
+
+static const char *text_of(const json_t *reply, const char *key)
+{
+	const char *text = json_string_value(json_object_get(reply, key));
+	return text != NULL ? text : "";
+}
+
+struct exchange {
+	const char *name;
+	const char *request;
+	int exit;
+	const char *text;  /* within it; NULL: anything */
+	const char *error; /* within it; NULL: none */
+};
+
+static void test_requests(void **state)
+{
+	static const struct exchange cases[] = {
+		{"status", "{\"version\":1,\"command\":[\"status\"]}\n", 0, "2 zones", NULL},
+		{"status has keystores", "{\"version\":1,\"command\":[\"status\"]}\n", 0,
+		 "local     up", NULL},
+		{"list", "{\"version\":1,\"command\":[\"zone\",\"list\"]}\n", 0, "plain.test.   1",
+		 NULL},
+		{"show", "{\"version\":1,\"command\":[\"zone\",\"show\",\"signed.test\"]}\n", 0,
+		 "denial          NSEC", NULL},
+		{"final dot", "{\"version\":1,\"command\":[\"zone\",\"show\",\"Signed.test.\"]}\n",
+		 0, "signed.test.", NULL},
+		{"reload", "{\"version\":1,\"command\":[\"zone\",\"reload\",\"plain.test\"]}\n", 0,
+		 "plain.test. unchanged, serial 1", NULL},
+		{"reload all", "{\"version\":1,\"command\":[\"zone\",\"reload\"]}\n", 0,
+		 "2 zones: 0 loaded, 2 unchanged, 0 failed", NULL},
+		{"keys", "{\"version\":1,\"command\":[\"key\",\"list\",\"signed.test\"]}\n", 0,
+		 "lifetime over", NULL},
+		{"ds", "{\"version\":1,\"command\":[\"ds\",\"signed.test\"]}\n", 0,
+		 "signed.test. 3600 IN DS ", NULL},
+		{"dnskey",
+		 "{\"version\":1,\"command\":[\"ds\",\"signed.test\"],"
+		 "\"options\":{\"form\":\"dnskey\"}}\n",
+		 0, "protocol          3", NULL},
+		{"keys of none", "{\"version\":1,\"command\":[\"key\",\"list\",\"plain.test\"]}\n",
+		 1, NULL, "no policy"},
+		{"another zone", "{\"version\":1,\"command\":[\"zone\",\"show\",\"x.test\"]}\n", 1,
+		 NULL, "no such zone"},
+		{"no name", "{\"version\":1,\"command\":[\"zone\",\"show\",\"a..b\"]}\n", 1, NULL,
+		 "a..b"},
+		{"no command", "{\"version\":1,\"command\":[\"zone\",\"eat\"]}\n", 2, NULL,
+		 "no such command"},
+		{"too many words", "{\"version\":1,\"command\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}\n",
+		 2, NULL, "too many"},
+		{"no list", "{\"version\":1,\"command\":\"status\"}\n", 2, NULL, "no such command"},
+		{"no strings", "{\"version\":1,\"command\":[1]}\n", 2, NULL, "strings"},
+		{"wrong option",
+		 "{\"version\":1,\"command\":[\"status\"],\"options\":{\"force\":true}}\n", 2, NULL,
+		 "--force"},
+		{"option's type",
+		 "{\"version\":1,\"command\":[\"status\"],\"options\":{\"force\":1}}\n", 2, NULL,
+		 "not a request"},
+		{"other version", "{\"version\":2,\"command\":[\"status\"]}\n", 2, NULL,
+		 "version 2"},
+		{"no version", "{\"command\":[\"status\"]}\n", 2, NULL, "not a request"},
+		{"no JSON", "status\n", 2, NULL, "not JSON"},
+		{"empty line", "\n", 2, NULL, "not JSON"},
+	};
+	struct control_fixture *fx = *state;
+	int fd = client(fx);
+	/* All on one connection, too. */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct exchange *c = &cases[i];
+		json_t *reply = ask_on(fx, fd, c->request);
+		assert_non_null(reply);
+		if (json_integer_value(json_object_get(reply, "exit")) != c->exit ||
+		    json_integer_value(json_object_get(reply, "version")) != 1 ||
+		    (c->text != NULL && strstr(text_of(reply, "text"), c->text) == NULL) ||
+		    (c->error != NULL && strstr(text_of(reply, "error"), c->error) == NULL) ||
+		    (c->error == NULL) != (json_object_get(reply, "error") == NULL) ||
+		    json_is_true(json_object_get(reply, "ok")) != (c->exit == 0)) {
+			fail_msg("%s: %s%s", c->name, text_of(reply, "text"),
+				 text_of(reply, "error"));
+		}
+		json_decref(reply);
+	}
+	close(fd);
+}
+
+/* Until the DS is safe, that it is not is said beside it. */
+static void test_ds_is_not_safe_yet(void **state)
+{
+	struct control_fixture *fx = *state;
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"ds\",\"signed.test\"]}\n");
+	const json_t *notes = json_object_get(reply, "notes");
+	const json_t *data = json_object_get(reply, "data");
+	assert_int_equal(json_array_size(notes), 1);
+	assert_non_null(strstr(json_string_value(json_array_get(notes, 0)), "not before 20"));
+	assert_true(json_is_false(json_object_get(data, "safe")));
+	assert_int_equal(json_array_size(json_object_get(data, "keys")), 1);
+	json_decref(reply);
+}
+
+static void test_bad_reload(void **state)
+{
+	struct control_fixture *fx = *state;
+	fixture_write(fx->zones->zones[0].file, "@ A 192.0.2.999\n");
+	json_t *reply =
+		ask(fx, "{\"version\":1,\"command\":[\"zone\",\"reload\",\"plain.test\"]}\n");
+	assert_int_equal(json_integer_value(json_object_get(reply, "exit")), 1);
+	assert_non_null(strstr(text_of(reply, "error"), ":1:5: error"));
+	json_decref(reply);
+	reply = ask(fx, "{\"version\":1,\"command\":[\"zone\",\"reload\"]}\n");
+	assert_int_equal(json_integer_value(json_object_get(reply, "exit")), 1);
+	assert_non_null(strstr(text_of(reply, "error"), "192.0.2.999"));
+	assert_non_null(strstr(text_of(reply, "text"), "1 failed"));
+	json_decref(reply);
+	reply = ask(fx, "{\"version\":1,\"command\":[\"status\"]}\n");
+	assert_non_null(strstr(text_of(reply, "text"), "192.0.2.999"));
+	assert_non_null(strstr(text_of(reply, "text"), "1 with problems"));
+	json_decref(reply);
+}
+
+/* The text comes ahead, in pieces. */
+static void test_dump(void **state)
+{
+	struct control_fixture *fx = *state;
+	char more[128];
+	json_t *reply;
+	FILE *f = fopen(fx->zones->zones[0].file, "a");
+	assert_non_null(f);
+	snprintf(more, sizeof(more), "$GENERATE 1-5000 h$ A 192.0.2.1\n");
+	assert_true(fputs(more, f) >= 0);
+	fclose(f);
+	assert_int_equal(fixture_reload(fx->zones, 0, false).status, ST_OK);
+
+	struct reading r = {.fd = client(fx)};
+	static const char request[] =
+		"{\"version\":1,\"command\":[\"zone\",\"dump\",\"plain.test\"]}\n";
+	assert_int_equal(send(r.fd, request, strlen(request), 0), strlen(request));
+	read_reply(fx, &r);
+	size_t lines = 0;
+	size_t chunks = 0;
+	const char *pos = r.text;
+	for (;;) {
+		reply = json_loads(pos, JSON_DISABLE_EOF_CHECK, NULL);
+		assert_non_null(reply);
+		const char *chunk = json_string_value(json_object_get(reply, "chunk"));
+		if (chunk == NULL) {
+			break;
+		}
+		chunks++;
+		for (const char *p = chunk; *p != '\0'; p++) {
+			lines += *p == '\n';
+		}
+		json_decref(reply);
+		pos = strchr(pos, '\n') + 1;
+	}
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	assert_int_equal(lines, 5004);
+	assert_true(chunks > 1);
+	json_decref(reply);
+	free(r.text);
+	close(r.fd);
+}
+
+/* Who goes away while a zone is dumped costs nothing more, nor who never reads when the server
+ * ends. */
+static void test_dump_without_a_reader(void **state)
+{
+	struct control_fixture *fx = *state;
+	static const char request[] =
+		"{\"version\":1,\"command\":[\"zone\",\"dump\",\"plain.test\"]}\n";
+	FILE *f = fopen(fx->zones->zones[0].file, "a");
+	assert_non_null(f);
+	assert_true(fputs("$GENERATE 1-30000 h$ A 192.0.2.1\n", f) >= 0);
+	fclose(f);
+	assert_int_equal(fixture_reload(fx->zones, 0, false).status, ST_OK);
+	for (int i = 0; i < 5; i++) {
+		struct reading r = {.fd = client(fx)};
+		assert_int_equal(send(r.fd, request, strlen(request), 0), strlen(request));
+		while (r.len == 0) {
+			read_some(&r);
+			uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+		}
+		close(r.fd);
+		free(r.text);
+	}
+	/* These three do not read; the third is one too many. */
+	int fds[3];
+	for (int i = 0; i < 2; i++) {
+		fds[i] = client(fx);
+		assert_int_equal(send(fds[i], request, strlen(request), 0), strlen(request));
+	}
+	json_t *reply = NULL;
+	uint64_t end = uv_hrtime() + FIXTURE_WAITS * UINT64_C(1000000);
+	do {
+		/* The dumps of those who went must have been given up by then. */
+		json_decref(reply);
+		assert_true(uv_hrtime() < end);
+		reply = ask(fx,
+			    "{\"version\":1,\"command\":[\"zone\",\"dump\",\"signed.test\"]}\n");
+	} while (json_is_false(json_object_get(reply, "ok")) &&
+		 strstr(text_of(reply, "error"), "other dumps") == NULL);
+	json_decref(reply);
+	control_stop(fx->control);
+	fx->control = NULL;
+	uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	for (int i = 0; i < 2; i++) {
+		close(fds[i]);
+	}
+}
+
+static void test_limits(void **state)
+{
+	struct control_fixture *fx = *state;
+	int fds[CLIENTS_MAX];
+	/* A request that never ends. */
+	int fd = client(fx);
+	struct reading r = {.fd = fd};
+	static char junk[70000];
+	memset(junk, 'x', sizeof(junk));
+	size_t sent = 0;
+	while (!r.ended) {
+		ssize_t n = send(fd, junk, sizeof(junk) - sent, MSG_NOSIGNAL);
+		sent += n > 0 ? (size_t)n : 0;
+		sent = sent < sizeof(junk) ? sent : 0;
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+		read_some(&r);
+	}
+	close(fd);
+	free(r.text);
+	/* One client too many is turned away; those before are not. */
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		fds[i] = client(fx);
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	}
+	r = (struct reading){.fd = client(fx)};
+	while (!r.ended) {
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+		read_some(&r);
+	}
+	assert_int_equal(r.len, 0);
+	close(r.fd);
+	free(r.text);
+	json_t *reply = ask_on(fx, fds[0], "{\"version\":1,\"command\":[\"zone\",\"list\"]}\n");
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	json_decref(reply);
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		close(fds[i]);
+	}
+}
+
+static void test_pipelined_and_half_closed(void **state)
+{
+	struct control_fixture *fx = *state;
+	static const char two[] = "{\"version\":1,\"command\":[\"zone\",\"reload\"]}\n"
+				  "{\"version\":1,\"command\":[\"zone\",\"list\"]}\n";
+	struct reading r = {.fd = client(fx)};
+	assert_int_equal(send(r.fd, two, strlen(two), 0), strlen(two));
+	assert_int_equal(shutdown(r.fd, SHUT_WR), 0);
+	while (!r.ended) {
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+		read_some(&r);
+	}
+	/* Both are answered, in order, and then the server closes. */
+	const char *second = strchr(r.text, '\n');
+	assert_non_null(second);
+	assert_non_null(strstr(r.text, "2 unchanged"));
+	assert_non_null(strstr(second, "SERIAL"));
+	assert_ptr_equal(strchr(second + 1, '\n'), r.text + r.len - 1);
+	free(r.text);
+	close(r.fd);
+}
+
+static void test_socket(void **state)
+{
+	struct control_fixture *fx = *state;
+	struct control *second = NULL;
+	struct diags d;
+	struct stat sb;
+	diags_init(&d, 4);
+	assert_int_equal(stat(fx->zones->control, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0660);
+	/* A server answers there. */
+	assert_int_equal(start(fx, &second, &d), ST_EEXIST);
+	assert_null(second);
+	assert_int_equal(d.errors, 1);
+	control_stop(fx->control);
+	fx->control = NULL;
+	assert_int_not_equal(stat(fx->zones->control, &sb), 0);
+	uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+
+	/* A dead server's is replaced. */
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", fx->zones->control);
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(dead, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(dead);
+	assert_int_equal(start(fx, &fx->control, NULL), ST_OK);
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"zone\",\"list\"]}\n");
+	json_decref(reply);
+	control_stop(fx->control);
+	fx->control = NULL;
+
+	/* What is no socket stays. */
+	fixture_write(fx->zones->control, "a file");
+	assert_int_equal(start(fx, &second, &d), ST_EEXIST);
+	assert_int_equal(stat(fx->zones->control, &sb), 0);
+	diags_fini(&d);
+}
+
+static void test_stop(void **state)
+{
+	struct control_fixture *fx = *state;
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"stop\"]}\n");
+	assert_string_equal(text_of(reply, "text"), "stopping\n");
+	assert_true(fx->stopped);
+	json_decref(reply);
+}
+
+/* The server ends while a reload is under way: whoever asked is let go. */
+static void test_stop_while_reloading(void **state)
+{
+	struct control_fixture *fx = *state;
+	static const char request[] = "{\"version\":1,\"command\":[\"zone\",\"reload\"]}\n";
+	int fd = client(fx);
+	assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+	uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	control_stop(fx->control);
+	fx->control = NULL;
+	fixture_stop(fx->zones);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define WITH_FIXTURE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		WITH_FIXTURE(test_requests),
+		WITH_FIXTURE(test_ds_is_not_safe_yet),
+		WITH_FIXTURE(test_bad_reload),
+		WITH_FIXTURE(test_dump),
+		WITH_FIXTURE(test_dump_without_a_reader),
+		WITH_FIXTURE(test_limits),
+		WITH_FIXTURE(test_pipelined_and_half_closed),
+		WITH_FIXTURE(test_socket),
+		WITH_FIXTURE(test_stop),
+		WITH_FIXTURE(test_stop_while_reloading),
+	};
+
+	/* As signetd does: clients go while they are written to. */
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

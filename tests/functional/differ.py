@@ -16,6 +16,8 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
+import dns.zone
 
 import zonedata
 
@@ -157,14 +159,25 @@ def ask_all(server, questions):
     return out
 
 
-def additional_fault(mine, peers):
-    """What is wrong with the additional section, or None: nothing that no peer would send, and glue
-    that every peer sends is there."""
+def zone_records(paths):
+    """All records of the files, in the form of records()."""
+    out = set()
+    for apex, path in paths.items():
+        zone = dns.zone.from_file(path, origin=apex, relativize=False, check_origin=False)
+        for name, node in zone.nodes.items():
+            out |= records([dns.rrset.from_rdata_list(name, r.ttl, list(r)) for r in node.rdatasets])
+    return out
+
+
+def additional_fault(mine, peers, zone):
+    """What is wrong with the additional section, or None. It may hold what a peer sends, and what the zones (records of
+    the files) have of a host that the answer names; glue that every peer sends must be there."""
     if mine.tc:
         return None
-    known = frozenset().union(*(p.additional for p in peers if not p.tc), *(p.answer for p in peers),
-                              *(p.authority for p in peers))
-    extra = mine.additional - known
+    known = frozenset().union(*(p.additional for p in peers if not p.tc))
+    named = {word for r in mine.answer | mine.authority for word in r[3].split()}
+    extra = {r for r in mine.additional - known
+             if r not in zone or r[0] not in named or not (r[1] in ("A", "AAAA") or r[3].startswith(("A ", "AAAA ")))}
     if extra:
         return f"additional that no peer gives: {sorted(extra)[:3]}"
     if not mine.aa and mine.rcode == "NOERROR":

@@ -112,7 +112,8 @@ def test_opcodes_and_classes(plain):
 
 def test_edns(plain):
     server, _ = plain
-    q = query(use_edns=1)
+    q = query(use_edns=0)
+    q.ednsflags |= 1 << 16  # version 1
     reply = dns.query.udp(q, server.address, port=server.port, timeout=2)
     assert reply.rcode() == dns.rcode.BADVERS and reply.edns == 0
     q = query(use_edns=0, options=[dns.edns.GenericOption(65001, b"whatever")])

@@ -12,7 +12,9 @@ struct signer_options {
 	 * Any thread. 'rs' is an identity, not to be followed. */
 	void (*settled)(void *ctx, const struct rrset *rs, enum status result);
 	void *ctx;
-	size_t batch_in_flight; /* 0: 256 */
+	/* Upper bound of what one background pass has in flight; twice the sessions of its
+	 * keystores where that is less. 0: 256. */
+	size_t batch_in_flight;
 };
 
 enum status signer_new(const struct signer_options *opt, struct signer **out) MUST_USE;
@@ -28,14 +30,16 @@ const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
 /* A worker wants rs's signatures; v is referenced by the caller or inside a read section, and is
  * referenced by the engine as long as it needs it. Idempotent, single flight.
  * ST_OK: the slot is filled now (keys in the process sign here, on this thread).
- * ST_EBUSY: under way; settled() will be called.   ST_ELIMIT: too much waits.
- * ST_EAGAIN: a key has no handle now. */
+ * ST_EBUSY: under way; settled() will be called, perhaps more than once.   ST_ELIMIT: too much
+ * waits. ST_EAGAIN: a key has no handle now.   ST_ENOTSUP: v is not signed by us, or rs carries no
+ * signatures. Other errors: the signature could not be made. Where it failed the slot is empty and
+ * may be asked for again. */
 enum status signer_want(struct signer *s, struct version *v, const struct node *n,
 			struct rrset *rs) MUST_USE;
 
 /* Signs every empty slot of v in the background order (apex, then canonical order), on the calling
  * builder thread, keeping a bounded number in flight. Returns when v is complete, or ST_EAGAIN when
- * a keystore failed (try later), or ST_EREFUSED when *stop became true. */
+ * a keystore failed (try later), or ST_EREFUSED when *stop became true (NULL: never). */
 enum status signer_complete(struct signer *s, struct version *v,
 			    const _Atomic(bool) *stop) MUST_USE;
 /* Signs, before publication, those new RRsets of a frozen version that stood in 'rrsets'. */

@@ -26,6 +26,7 @@ enum status draft_new(const uint8_t *apex, struct version *base, struct draft **
 		d->chain = base->chain;
 		d->nsec3 = base->nsec3;
 		d->chain_built = base->denial == DENIAL_NSEC;
+		d->chain_wanted = d->chain_built;
 		d->name_count = base->name_count;
 		d->record_count = base->record_count;
 	}
@@ -179,7 +180,11 @@ static enum status set_one(struct draft *d, const uint8_t *name, const struct no
 			a.items[a.count++] = n->rrsets[i];
 		}
 	}
-	st = draft_set(d, kind_of_type(type), name, a.items, a.count, 0);
+	st = draft_set(d, n,
+		       (struct wanted){.kind = kind_of_type(type),
+				       .name = name,
+				       .rrsets = a.items,
+				       .count = a.count});
 	array_fini(&a);
 	return st;
 }

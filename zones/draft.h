@@ -7,8 +7,8 @@
 
 struct draft;
 
-/* After ST_ENOMEM or ST_ELIMIT from a change, every further one fails too: the draft is then only to be
- * freed, and the base is as it was. */
+/* After ST_ENOMEM or ST_ELIMIT from a change, every further one fails too: the draft is then only
+ * to be freed, and the base is as it was. */
 
 /* base may be NULL (an empty zone); a reference on it is taken. */
 enum status draft_new(const uint8_t *apex, struct version *base, struct draft **out) MUST_USE;
@@ -36,9 +36,10 @@ enum status draft_apply(struct draft *d, const struct content *c, bool signing) 
 enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count) MUST_USE;
 
 /* Settles flags (cuts, occlusion, chain membership) of all that is touched and of what lies below
- * changed cuts, and the chain (not after draft_apply() without signing of a content without NSECs).
- * Call before reading flags or making the chain; cheap when nothing changed. An NSEC that is
- * RRSET_GENERATED changes no flags. */
+ * changed cuts. Call before reading flags or making the chain; cheap when nothing changed. An NSEC
+ * that is RRSET_GENERATED changes no flags. The chain is kept where the base has one or there is no
+ * base, and from then on where draft_apply() was asked to sign or its content has NSECs: O(n) once.
+ */
 enum status draft_settle(struct draft *d) MUST_USE;
 /* The chain's neighbours in the draft, after draft_settle(): the NODE_CHAIN node strictly before
  * (after) 'name', wrapping round; NULL only where the chain is empty. */

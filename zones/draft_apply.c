@@ -8,6 +8,7 @@ struct apply {
 	struct draft *d;
 	const struct content *c;
 	bool signing;
+	bool fresh; /* the draft was empty: no owner can be there yet, since ancestors come first */
 	struct bytes *rdatas;
 	size_t rdata_room;
 	struct rrset *
@@ -205,7 +206,12 @@ static enum status set_if_changed(struct apply *a, enum node_kind kind, const ui
 		return ST_OK;
 	}
 	/* Where we sign, room for the NSEC to come. */
-	return draft_set(a->d, kind, name, rrsets, count, a->signing ? 1 : 0);
+	return draft_set(a->d, n,
+			 (struct wanted){.kind = kind,
+					 .name = name,
+					 .rrsets = rrsets,
+					 .count = count,
+					 .spare = a->signing ? 1 : 0});
 }
 
 static enum status reserve_rrsets(struct apply *a, size_t room)
@@ -238,7 +244,7 @@ static void free_new(struct rrset **rrsets, size_t count, const struct node *n)
 
 static enum status apply_owner(struct apply *a, const struct owner *o)
 {
-	const struct node *n = draft_node(a->d, KIND_NAME, o->name);
+	const struct node *n = a->fresh ? NULL : draft_node(a->d, KIND_NAME, o->name);
 	const struct node *n3 =
 		a->d->nsec3.count > 0 ? draft_node(a->d, KIND_NSEC3, o->name) : NULL;
 	size_t count = 0;
@@ -358,6 +364,7 @@ static enum status apply_all(struct apply *a)
 	if (st == ST_OK && d->base != NULL) {
 		st = drop_absent(a, KIND_NSEC3, &d->base->nsec3);
 	}
+	a->fresh = d->order.count == 0;
 	for (size_t i = 0; st == ST_OK && i < a->c->set_count; i += o.count) {
 		find_owner(a->c, i, &o);
 		st = name_is_below(o.name, d->apex) ? apply_owner(a, &o) : ST_EPARSE;

@@ -145,6 +145,8 @@ static void move_out(struct draft *d, const struct freeze *f, struct pending *pe
 		d->base = NULL;
 		retired_init(&d->replaced);
 	}
+	d->touched.count = 0;
+	d->touched_nsec3.count = 0;
 	d->names = (struct nindex){0};
 	d->order = (struct btree){0};
 	d->chain = (struct btree){0};

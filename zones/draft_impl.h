@@ -72,11 +72,18 @@ bool draft_owns(const struct draft *d, const struct node *n);
 bool node_holds(const struct node *n, const struct rrset *rs);
 
 /* draft_node.c */
-/* Sets the RRsets of a name (lower case, at or below the apex): sorted by type; those the present
- * node has are kept, all others of it are given up. count 0: none, so that the node may go. The new
- * ones move in, also on error. spare: room to leave for more. */
-enum status draft_set(struct draft *d, enum node_kind kind, const uint8_t *name,
-		      struct rrset *const *rrsets, size_t count, size_t spare) MUST_USE;
+/* What a name is to have. */
+struct wanted {
+	enum node_kind kind;
+	const uint8_t *name; /* lower case, at or below the apex; not in the node that may go */
+	struct rrset *const *rrsets; /* by type */
+	size_t count;		     /* 0: none, so that the node may go */
+	size_t spare;		     /* room to leave for more */
+};
+
+/* Gives the name, whose node is n (or NULL), these RRsets. Those that n has are kept, all others of
+ * it are given up. New ones move in, also on error. */
+enum status draft_set(struct draft *d, const struct node *n, struct wanted w) MUST_USE;
 /* Sets flags and cover_labels of a node of the order index, keeping the chain in step. */
 enum status draft_set_flags(struct draft *d, const struct node *n, uint8_t flags,
 			    uint8_t cover_labels) MUST_USE;

@@ -198,52 +198,50 @@ static size_t records(struct rrset *const *rrsets, size_t count)
 	return sum;
 }
 
-static enum status add_with(struct draft *d, enum node_kind kind, const uint8_t *name,
-			    struct rrset *const *rrsets, size_t count, size_t room)
+static enum status add_with(struct draft *d, const struct wanted *w)
 {
 	struct name_ref ref;
-	name_ref_init(&ref, name);
-	if (kind == KIND_NAME) {
+	name_ref_init(&ref, w->name);
+	if (w->kind == KIND_NAME) {
 		enum status st = add_ancestors(d, &ref);
 		if (st != ST_OK) {
 			return st;
 		}
 	}
-	struct node *n = node_new(d, name, ref.hash[ref.labels], room);
+	struct node *n = node_new(d, w->name, ref.hash[ref.labels], w->count + w->spare);
 	if (n == NULL) {
 		return ST_ENOMEM;
 	}
-	node_assign(n, rrsets, count);
-	return add_node(d, kind, n);
+	node_assign(n, w->rrsets, w->count);
+	return add_node(d, w->kind, n);
 }
 
 /* Gives the present node n other RRsets: in place, in a new node, or none and no node. */
-static enum status change(struct draft *d, enum node_kind kind, const struct node *n,
-			  const uint8_t *name, struct rrset *const *rrsets, size_t count,
-			  size_t room)
+static enum status change(struct draft *d, const struct node *n, const struct wanted *w)
 {
-	if (count == 0 && (kind == KIND_NSEC3 || !has_children(d, name))) {
-		enum status st = drop_node(d, kind, n);
-		return st == ST_OK && kind == KIND_NAME ? prune_ancestors(d, name) : st;
+	if (w->count == 0 && (w->kind == KIND_NSEC3 || !has_children(d, w->name))) {
+		enum status st = drop_node(d, w->kind, n);
+		return st == ST_OK && w->kind == KIND_NAME ? prune_ancestors(d, w->name) : st;
 	}
-	if (kind == KIND_NAME && traits(n->rrsets, n->rrset_count) != traits(rrsets, count)) {
-		const uint8_t *stable = arena_copy(&d->arena, name, name_len(name));
+	if (w->kind == KIND_NAME &&
+	    traits(n->rrsets, n->rrset_count) != traits(w->rrsets, w->count)) {
+		const uint8_t *stable = arena_copy(&d->arena, w->name, name_len(w->name));
 		if (stable == NULL || name_list_add(&d->dirty, stable) != ST_OK) {
 			return ST_ENOMEM;
 		}
 	}
-	if (draft_owns(d, n) && count <= n->rrset_room) {
-		node_assign(own(n), rrsets, count);
+	if (draft_owns(d, n) && w->count <= n->rrset_room) {
+		node_assign(own(n), w->rrsets, w->count);
 		return ST_OK;
 	}
-	struct node *with = node_new(d, name, n->hash, room);
+	struct node *with = node_new(d, w->name, n->hash, w->count + w->spare);
 	if (with == NULL) {
 		return ST_ENOMEM;
 	}
 	with->flags |= n->flags;
 	with->cover_labels = n->cover_labels;
-	node_assign(with, rrsets, count);
-	return swap_node(d, kind, n, with);
+	node_assign(with, w->rrsets, w->count);
+	return swap_node(d, w->kind, n, with);
 }
 
 static bool array_holds(struct rrset *const *rrsets, size_t count, const struct rrset *rs)
@@ -290,23 +288,27 @@ static enum status exchange_init(struct exchange *x, const struct node *n,
 	return ST_OK;
 }
 
-/* Frees or retires what no node holds now: where the change failed, that may be what was to come.
- */
-static enum status exchange_settle(struct exchange *x, struct draft *d, enum node_kind kind,
-				   const uint8_t *name)
+/* Frees or retires what no node holds now: what went, and, where the change failed, perhaps what
+ * was to come. */
+static enum status exchange_settle(struct exchange *x, struct draft *d, const struct wanted *w,
+				   enum status changed)
 {
-	const struct node *now = draft_node(d, kind, name);
-	const struct node *base = draft_base_node(d, kind, name);
-	enum status st = retired_reserve(&d->replaced, x->going);
-	for (size_t i = 0; i < x->coming + x->going; i++) {
-		if (node_holds(now, x->items[i])) {
-			continue;
+	enum status st = changed;
+	if (x->going > 0 || changed != ST_OK) {
+		const struct node *now = draft_node(d, w->kind, w->name);
+		const struct node *base = draft_base_node(d, w->kind, w->name);
+		enum status reserved = retired_reserve(&d->replaced, x->going);
+		for (size_t i = 0; i < x->coming + x->going; i++) {
+			if (node_holds(now, x->items[i])) {
+				continue;
+			}
+			if (!node_holds(base, x->items[i])) {
+				rrset_free(x->items[i]);
+			} else if (reserved == ST_OK) {
+				retired_add_rrset(&d->replaced, x->items[i]);
+			}
 		}
-		if (!node_holds(base, x->items[i])) {
-			rrset_free(x->items[i]);
-		} else if (st == ST_OK) {
-			retired_add_rrset(&d->replaced, x->items[i]);
-		}
+		st = st == ST_OK ? reserved : st;
 	}
 	if (x->items != x->few) {
 		free(x->items);
@@ -314,44 +316,41 @@ static enum status exchange_settle(struct exchange *x, struct draft *d, enum nod
 	return st;
 }
 
-static void free_coming(const struct node *n, struct rrset *const *rrsets, size_t count)
+static void free_coming(const struct node *n, const struct wanted *w)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (!node_holds(n, rrsets[i])) {
-			rrset_free(rrsets[i]);
+	for (size_t i = 0; i < w->count; i++) {
+		if (!node_holds(n, w->rrsets[i])) {
+			rrset_free(w->rrsets[i]);
 		}
 	}
 }
 
-enum status draft_set(struct draft *d, enum node_kind kind, const uint8_t *name,
-		      struct rrset *const *rrsets, size_t count, size_t spare)
+enum status draft_set(struct draft *d, const struct node *n, struct wanted w)
 {
-	const struct node *n = draft_node(d, kind, name);
 	struct exchange x;
 	enum status st = d->broken;
 	if (st == ST_OK) {
-		st = exchange_init(&x, n, rrsets, count);
+		st = exchange_init(&x, n, w.rrsets, w.count);
 	}
 	if (st != ST_OK) {
-		free_coming(n, rrsets, count);
+		free_coming(n, &w);
 		return st;
 	}
 	size_t had = n == NULL ? 0 : n->rrset_count;
 	size_t had_records = n == NULL ? 0 : records(n->rrsets, had);
-	size_t has_records = records(rrsets, count);
+	size_t has_records = records(w.rrsets, w.count);
 	if (n != NULL) {
-		st = change(d, kind, n, name, rrsets, count, count + spare);
-	} else if (count > 0) {
-		st = add_with(d, kind, name, rrsets, count, count + spare);
+		st = change(d, n, &w);
+	} else if (w.count > 0) {
+		st = add_with(d, &w);
 	}
-	enum status settled = exchange_settle(&x, d, kind, name);
-	st = st == ST_OK ? settled : st;
+	st = exchange_settle(&x, d, &w, st);
 	if (st != ST_OK) {
 		d->broken = st;
 		return st;
 	}
-	if (kind == KIND_NAME) {
-		d->name_count = d->name_count + (count > 0) - (had > 0);
+	if (w.kind == KIND_NAME) {
+		d->name_count = d->name_count + (w.count > 0) - (had > 0);
 		d->record_count = d->record_count + has_records - had_records;
 	}
 	return ST_OK;

@@ -92,11 +92,23 @@ static enum status settle_below(struct draft *d, const uint8_t *name, struct par
 	return ST_OK;
 }
 
-enum status draft_settle_flags(struct draft *d)
+/* Settles a zone that is new, in one walk: nothing is copied, so the order's pages stay. */
+static enum status settle_all(struct draft *d)
 {
-	if (d->broken != ST_OK) {
-		return d->broken;
+	struct btree_cursor c;
+	struct parent_cache cache = {NULL};
+	const struct node *n;
+	enum status st = ST_OK;
+	btree_cursor_init(&c, &d->order);
+	while (st == ST_OK && (n = btree_cursor_next(&c)) != NULL) {
+		bool spread;
+		st = settle_node(d, n, &cache, &spread);
 	}
+	return st;
+}
+
+static enum status settle_dirty(struct draft *d)
+{
 	enum status st = name_list_sort(&d->dirty);
 	struct parent_cache cache = {NULL};
 	for (size_t i = 0; st == ST_OK && i < d->dirty.count; i++) {
@@ -110,6 +122,16 @@ enum status draft_settle_flags(struct draft *d)
 			st = settle_below(d, name, &cache);
 		}
 	}
+	return st;
+}
+
+enum status draft_settle_flags(struct draft *d)
+{
+	if (d->broken != ST_OK) {
+		return d->broken;
+	}
+	bool all = d->base == NULL && !d->chain_built && d->dirty.count >= d->order.count;
+	enum status st = all ? settle_all(d) : settle_dirty(d);
 	if (st == ST_OK) {
 		d->dirty.count = 0;
 		d->dirty.sorted = 0;

@@ -93,6 +93,8 @@ controls {{ }};
 class Unbound(Server):
     """A validator that asks the given servers for the given zones and nothing else."""
 
+    recursive = True
+
     def __init__(self, folder, stubs, anchors, extra=""):
         """stubs: zone -> port on 127.0.0.1; anchors: lines of DS or DNSKEY."""
         self.port = free_port()
@@ -112,7 +114,6 @@ class Unbound(Server):
   do-ip6: no
   do-not-query-localhost: no
   module-config: "validator iterator"
-  root-hints: ""
   qname-minimisation: no
   aggressive-nsec: no
   val-log-level: 2

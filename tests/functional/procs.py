@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+import dns.exception
+import dns.flags
 import dns.message
 import dns.query
 import dns.rdatatype
@@ -83,6 +85,7 @@ class Server(Process):
 
     address = "127.0.0.1"
     port = None
+    recursive = False
 
     def wait_ready(self, zones, timeout=60):
         for zone in zones:
@@ -100,6 +103,7 @@ class Server(Process):
     def ask(self, name, rdtype, tcp=False, do=False, payload=1232, timeout=10, want_dnssec=None, **kw):
         q = dns.message.make_query(name, rdtype, use_edns=0, payload=payload,
                                    want_dnssec=do if want_dnssec is None else want_dnssec, **kw)
-        q.flags &= ~0x0100
+        if not self.recursive:
+            q.flags &= ~dns.flags.RD
         ask = dns.query.tcp if tcp else dns.query.udp
         return ask(q, self.address, timeout=timeout, port=self.port)

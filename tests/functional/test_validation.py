@@ -41,7 +41,7 @@ def signed(tmp_path, token, run):
 
 
 def ask_validator(server, questions):
-    """Replies in order; at most 100 in flight."""
+    """Replies in order; at most 50 in flight, each asked again where it was lost."""
     got = [None] * len(questions)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.connect((server.address, server.port))
@@ -49,21 +49,23 @@ def ask_validator(server, questions):
         todo = list(range(len(questions)))[::-1]
         flight = {}
         while todo or flight:
-            while todo and len(flight) < 100:
+            while todo and len(flight) < 50:
                 i = todo.pop()
                 name, rdtype = questions[i]
                 q = dns.message.make_query(name, rdtype, use_edns=0, payload=4096, want_dnssec=True)
                 q.id = i & 0xffff
                 s.send(q.to_wire())
-                flight[i & 0xffff] = (i, time.monotonic())
+                flight[i & 0xffff] = [i, q.to_wire(), time.monotonic(), 1]
             if select.select([s], [], [], 0.5)[0]:
                 wire = s.recv(65535)
-                i, _ = flight.pop(int.from_bytes(wire[:2], "big"), (None, None))
-                if i is not None:
-                    got[i] = dns.message.from_wire(wire, raise_on_truncation=False)
-            now = time.monotonic()
-            for ident, (i, since) in list(flight.items()):
-                assert now - since < 60, f"unbound does not answer {questions[i]}"
+                flying = flight.pop(int.from_bytes(wire[:2], "big"), None)
+                if flying is not None:
+                    got[flying[0]] = dns.message.from_wire(wire, raise_on_truncation=False)
+            for flying in flight.values():
+                if time.monotonic() - flying[2] > 5:
+                    assert flying[3] < 10, f"unbound does not answer {questions[flying[0]]}"
+                    s.send(flying[1])
+                    flying[2:] = [time.monotonic(), flying[3] + 1]
     return got
 
 
@@ -71,11 +73,14 @@ def anchors(server, zones):
     return [f"{zone}. DS {ds}" for zone in zones for ds in server.ds(zone)]
 
 
-def below_cut_or_foreign(name):
-    """Where the answer is not this server's to sign: below insecure cuts, and out of the zones."""
-    cuts = ["cut", "nogluecut", "siblingcut", "deepcut.x.y.z", "cutbelowwild.wild", "bigcut", "securecut"]
-    return any(name.is_subdomain(dns.name.from_text(c + ".nasty.test")) for c in cuts) or \
-        name.is_subdomain(dns.name.from_text("cut.sub.nasty.test"))
+CUTS = [dns.name.from_text(c) for c in (
+    "cut.nasty.test", "nogluecut.nasty.test", "siblingcut.nasty.test", "deepcut.x.y.z.nasty.test",
+    "cutbelowwild.wild.nasty.test", "bigcut.nasty.test", "securecut.nasty.test", "cut.sub.nasty.test")]
+
+
+def at_or_below_cut(name):
+    """Where nothing but the DS is this server's to sign: no name server is at the other end."""
+    return any(name.is_subdomain(cut) for cut in CUTS)
 
 
 # Their chains leave the zones, or go into a cut, or never end: no validator gives an answer for these.
@@ -97,21 +102,24 @@ def test_unbound_every_name(signed, tmp_path, run, seed):
         for relative in zonedata.names_of(path, zone):
             name = relative if relative.is_absolute() else relative.concatenate(apexes[zone])
             first = name.labels[0].decode(errors="replace")
-            if first in UNRESOLVABLE or b"dnloop" in name.labels or below_cut_or_foreign(name):
-                if below_cut_or_foreign(name) and not name.labels[0].startswith(b"ns"):
+            if first in UNRESOLVABLE or b"dnloop" in name.labels or at_or_below_cut(name):
+                if name in CUTS:
                     questions.append((name, "DS"))
                 continue
             questions += [(name, t) for t in TYPES]
-            for _ in range(4):
-                label = rng.choice([b"nx", b"0", b"zz", b"\x00", b"*", bytes(rng.randrange(97, 123) for _ in range(6))])
+            for _ in range(20):
+                label = rng.choice([b"nx", b"0", b"zz", b"\x00", bytes(rng.randrange(97, 123) for _ in range(6))])
                 try:
                     child = dns.name.Name((label,) + name.labels)
                 except dns.name.NameTooLong:
                     continue
                 if not any(x in (b"dnloop", b"dnloop2") for x in name.labels):
                     questions.append((child, rng.choice(["A", "TXT", "MX"])))
+    # Two questions that unbound 1.17 calls bogus from BIND as well, for zones signed by dnssec-signzone: a name that starts
+    # with a literal "*" and is made by a wildcard, and a DNAME asked for through a CNAME that leads below a DNAME.
+    questions.remove((dns.name.from_text("todname.nasty.test"), "DNAME"))
     questions = [(n.to_text(), t) for n, t in questions if not (t == "DS" and n in apexes.values())]
-    assert len(questions) > 4000
+    assert len(questions) > 5000
     wrong = []
     for (name, rdtype), reply in zip(questions, ask_validator(validator, questions)):
         ok = reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN)
@@ -163,7 +171,9 @@ def test_dump_passes_the_verifiers(signed, tmp_path, zone):
     server, _ = signed
     path = tmp_path / "dump"
     path.write_text(server.wait_complete(zone))
-    done = subprocess.run([program("dnssec-verify"), "-o", zone, str(path)], capture_output=True, text=True)
+    # -z: a CSK signs everything, whatever its flags.
+    csk = [] if zone == "nasty.test" else ["-z"]
+    done = subprocess.run([program("dnssec-verify"), *csk, "-o", zone, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if zone != "nasty.test":
         # ldns-verify-zone 1.8.3 takes an NSEC of a name below a non-terminal wildcard for glue, so the nasty

@@ -29,6 +29,10 @@ static const char *signing_text(const struct zone *z, const struct zone_status *
 	case SIGNING_NONE:
 		return z->cur->is_signed ? "signed in the file" : "unsigned";
 	case SIGNING_WARMING:
+		/* Not counted yet. */
+		if (s->sign.rrsets == 0) {
+			return "signing";
+		}
 		snprintf(buf, 48, "signing %zu/%zu", s->sign.filled, s->sign.rrsets);
 		return buf;
 	case SIGNING_COMPLETE:

@@ -157,12 +157,60 @@ static void test_durations(void **state)
 	}
 }
 
+/* The manual has every command, with what it takes. */
+static void test_manual(void **state)
+{
+	const char *source = getenv("SIGNET_SOURCE");
+	char path[4096];
+	char *manual = NULL;
+	char *help = NULL;
+	size_t len = 0;
+	(void)state;
+	assert_non_null(source);
+	snprintf(path, sizeof(path), "%s/man/signetctl.8", source);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_true(getdelim(&manual, &len, '\0', f) > 0);
+	fclose(f);
+	f = open_memstream(&help, &len);
+	assert_non_null(f);
+	command_print_help(f);
+	fclose(f);
+
+	size_t count = 0;
+	for (char *line = strtok(help, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		char item[64] = ".It Cm";
+		char word[3][32] = {"", "", ""};
+		sscanf(line, "%31s %31s %31s", word[0], word[1], word[2]);
+		for (size_t i = 0; i < 3 && word[i][0] >= 'a' && word[i][0] <= 'z'; i++) {
+			/* The help behind the command starts after more than one space. */
+			if (i > 0 && strstr(line, word[i])[-2] == ' ') {
+				break;
+			}
+			snprintf(item + strlen(item), sizeof(item) - strlen(item), " %s", word[i]);
+		}
+		if (strstr(manual, item) == NULL) {
+			fail_msg("'%s' is not in the manual", item);
+		}
+		count++;
+	}
+	assert_int_equal(count, 8);
+	for (const char *const *o = (const char *const[]){"force", "now", "form", "json", NULL};
+	     *o != NULL; o++) {
+		char option[32];
+		snprintf(option, sizeof(option), "Fl -%s", *o);
+		assert_non_null(strstr(manual, option));
+	}
+	free(manual);
+	free(help);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands),    cmocka_unit_test(test_options),
 		cmocka_unit_test(test_reply_lines), cmocka_unit_test(test_tables),
-		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_durations),   cmocka_unit_test(test_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

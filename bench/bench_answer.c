@@ -1,7 +1,7 @@
 /* What one answer costs: ns of CPU time for each call of answer_query(), random names, by kind of
  * answer, for an unsigned and a signed zone (DO set).
  *
- * usage: bench_answer [--names N]... [--millis M] [--json]
+ * usage: bench_answer [--names N]... [--millis M] [--kind KIND] [--json]
  *
  * Each cell is warmed up for a tenth of its time, then measured for M milliseconds (20).
  * Allocations made while measuring are counted and must be none. */
@@ -238,8 +238,32 @@ static struct cell measure(const struct zonedb *db, enum kind kind, unsigned nam
 	};
 }
 
+struct options {
+	unsigned names[NAMES_RUNS];
+	unsigned runs;
+	int64_t millis;
+	const char *kind; /* NULL: all */
+	bool json;
+};
+
+static void print_cell(const struct cell *c, const char *kind, const char *zone, unsigned names,
+		       bool json)
+{
+	static bool comma;
+	if (json) {
+		printf("%s\n  {\"answer\": \"%s\", \"zone\": \"%s\", \"names\": %u, "
+		       "\"ns\": %.1f, \"octets\": %.0f, \"allocations\": %" PRIu64 "}",
+		       comma ? "," : "", kind, zone, names, c->ns, c->octets, c->allocations);
+	} else {
+		printf("%-9s %-8s %8u names %8.1f ns %5.0f octets %" PRIu64 " allocations\n", kind,
+		       zone, names, c->ns, c->octets, c->allocations);
+	}
+	comma = true;
+	fflush(stdout);
+}
+
 /* Every kind over one zone; returns allocations seen. */
-static uint64_t bench_zone(unsigned names, bool is_signed, int64_t ns, bool json, bool *first)
+static uint64_t bench_zone(const struct options *opt, unsigned names, bool is_signed)
 {
 	char *text = zone_text(names, is_signed);
 	struct version *v = fixture_version("bench.test.", text, is_signed, false);
@@ -254,66 +278,66 @@ static uint64_t bench_zone(unsigned names, bool is_signed, int64_t ns, bool json
 	fixture_zone(&zone, "bench.test.", v);
 	must(zonedb_new(zones, 1, &db) == ST_OK);
 	for (unsigned kind = 0; kind < KINDS; kind++) {
-		struct cell c = measure(db, (enum kind)kind, names, is_signed, ns);
-		seen += c.allocations;
-		if (json) {
-			printf("%s\n  {\"answer\": \"%s\", \"zone\": \"%s\", \"names\": %u, "
-			       "\"ns\": %.1f, "
-			       "\"octets\": %.0f, \"allocations\": %" PRIu64 "}",
-			       *first ? "" : ",", kind_names[kind],
-			       is_signed ? "signed" : "unsigned", names, c.ns, c.octets,
-			       c.allocations);
-		} else {
-			printf("%-9s %-8s %8u names %8.1f ns %5.0f octets %" PRIu64
-			       " allocations\n",
-			       kind_names[kind], is_signed ? "signed" : "unsigned", names, c.ns,
-			       c.octets, c.allocations);
+		if (opt->kind != NULL && strcmp(opt->kind, kind_names[kind]) != 0) {
+			continue;
 		}
-		*first = false;
-		fflush(stdout);
+		struct cell c =
+			measure(db, (enum kind)kind, names, is_signed, opt->millis * 1000000);
+		seen += c.allocations;
+		print_cell(&c, kind_names[kind], is_signed ? "signed" : "unsigned", names,
+			   opt->json);
 	}
 	zonedb_free(db);
 	version_unref(v);
 	return seen;
 }
 
-int main(int argc, char **argv)
+static bool parse_options(int argc, char **argv, struct options *opt)
 {
-	unsigned names[NAMES_RUNS];
-	unsigned runs = 0;
-	int64_t millis = 20;
-	bool json = false;
-	bool first = true;
-	uint64_t seen = 0;
+	*opt = (struct options){.millis = 20};
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0) {
-			json = true;
-		} else if (strcmp(argv[i], "--names") == 0 && i + 1 < argc && runs < NAMES_RUNS) {
-			names[runs++] = (unsigned)strtoul(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--millis") == 0 && i + 1 < argc) {
-			millis = strtol(argv[++i], NULL, 10);
+			opt->json = true;
+		} else if (i + 1 == argc) {
+			return false;
+		} else if (strcmp(argv[i], "--names") == 0 && opt->runs < NAMES_RUNS) {
+			unsigned long names = strtoul(argv[++i], NULL, 10);
+			if (names == 0 || names > 9999999) {
+				return false;
+			}
+			opt->names[opt->runs++] = (unsigned)names;
+		} else if (strcmp(argv[i], "--millis") == 0) {
+			opt->millis = strtol(argv[++i], NULL, 10);
+		} else if (strcmp(argv[i], "--kind") == 0) {
+			opt->kind = argv[++i];
 		} else {
-			fprintf(stderr,
-				"usage: bench_answer [--names N]... [--millis M] [--json]\n");
-			return 2;
+			return false;
 		}
 	}
-	if (runs == 0) {
-		names[runs++] = 1000;
+	if (opt->runs == 0) {
+		opt->names[opt->runs++] = 1000;
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct options opt;
+	uint64_t seen = 0;
+	if (!parse_options(argc, argv, &opt)) {
+		fprintf(stderr, "usage: bench_answer [--names N]... [--millis M] [--kind KIND] "
+				"[--json]\nnames: 1 to 9999999\n");
+		return 2;
 	}
 	rcu_thread_register();
-	if (json) {
+	if (opt.json) {
 		printf("[");
 	}
-	for (unsigned i = 0; i < runs; i++) {
-		if (names[i] == 0 || names[i] > 9999999) {
-			fprintf(stderr, "names: 1 to 9999999\n");
-			return 2;
-		}
-		seen += bench_zone(names[i], false, millis * 1000000, json, &first);
-		seen += bench_zone(names[i], true, millis * 1000000, json, &first);
+	for (unsigned i = 0; i < opt.runs; i++) {
+		seen += bench_zone(&opt, opt.names[i], false);
+		seen += bench_zone(&opt, opt.names[i], true);
 	}
-	if (json) {
+	if (opt.json) {
 		printf("\n]\n");
 	}
 	rcu_thread_unregister();

@@ -48,7 +48,7 @@ static void count_reply(struct answer *a, enum rcode rcode, bool referral)
 	a->env->counters[referral ? COUNT_REFERRAL : counters[rcode]]++;
 }
 
-static void start_reply(struct answer *a, struct encoder *e, const struct name_ref *qname)
+static void start_reply(struct answer *a, struct encoder *e)
 {
 	size_t reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
 	size_t question = DNS_HEADER_LEN + a->query.question_len;
@@ -57,7 +57,7 @@ static void start_reply(struct answer *a, struct encoder *e, const struct name_r
 		a->opt.nsid = NULL;
 		reserve = encode_opt_len(&a->opt);
 	}
-	encode_init(e, a->out, a->limit, reserve, &a->query, qname);
+	encode_init(e, a->out, a->limit, reserve, &a->query);
 }
 
 /* flags: AA and TC. QR, the opcode and RD come by themselves; RA, AD and CD are never set (RFC 4035
@@ -76,7 +76,7 @@ static size_t reply_error(struct answer *a, enum rcode rcode)
 {
 	struct encoder e;
 	count_reply(a, rcode, false);
-	start_reply(a, &e, NULL);
+	start_reply(a, &e);
 	return finish_reply(a, &e, 0, rcode);
 }
 
@@ -91,7 +91,7 @@ static size_t reply_tsig(struct answer *a, size_t in_len)
 	struct wreader r;
 	struct wwriter w;
 	count_reply(a, RCODE_NOTAUTH, false);
-	start_reply(a, &e, NULL);
+	start_reply(a, &e);
 	size_t len = finish_reply(a, &e, 0, RCODE_NOTAUTH);
 
 	wreader_init(&r, a->query.wire, in_len);
@@ -148,7 +148,7 @@ static size_t reply_chaos(struct answer *a)
 		return reply_error(a, RCODE_REFUSED);
 	}
 	struct encoder e;
-	start_reply(a, &e, NULL);
+	start_reply(a, &e);
 	size_t len = strnlen(text, UINT8_MAX);
 	struct wwriter w;
 	wwriter_init(&w, e.pos, (size_t)(e.end - e.pos));
@@ -312,7 +312,8 @@ static bool encode_section(const struct plan *p, struct encoder *e, enum section
 static size_t reply_plan(struct answer *a, struct plan *p)
 {
 	struct encoder e;
-	start_reply(a, &e, &p->qname);
+	start_reply(a, &e);
+	encode_names(&e, &p->qname, p->zones[0].version->apex_labels);
 	bool whole = encode_section(p, &e, SECTION_ANSWER) &&
 		     encode_section(p, &e, SECTION_AUTHORITY) &&
 		     plan_encode_additional(p, &e, a->env->now_s);

@@ -152,6 +152,7 @@ static bool has_answer(const struct plan *p, const struct rrset *rs)
 static const uint8_t *plan_dname(struct plan *p, const struct node *node)
 {
 	struct rrset *dname = node_rrset(node, RR_DNAME);
+	assert(dname != NULL);
 	if (!has_answer(p, dname)) {
 		struct plan_item *item = plan_add(p, SECTION_ANSWER, node, dname, node_name(node));
 		item->owner_at = plan_place(p, node->labels);

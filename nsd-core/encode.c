@@ -7,17 +7,29 @@
 #define RR_FIXED    10 /* type, class, TTL, RDLENGTH */
 
 void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
-		 const struct query *q, const struct name_ref *qname)
+		 const struct query *q)
 {
 	e->start = out;
 	e->end = out + limit - reserve;
-	e->qname = qname;
-	e->name_count = 0;
 	memset(e->counts, 0, sizeof(e->counts));
 	memcpy(out, q->wire, 2);
 	be16_put(out + 4, q->question_len > 0);
 	memcpy(out + DNS_HEADER_LEN, query_name(q), q->question_len);
 	e->pos = out + DNS_HEADER_LEN + q->question_len;
+}
+
+void encode_names(struct encoder *e, const struct name_ref *qname, unsigned zone_labels)
+{
+	e->qname = qname;
+	e->zone_labels = zone_labels;
+	e->table_made = false;
+	e->name_count = 0;
+}
+
+/* Where the ancestor of the question's name that has n labels stands. */
+static uint16_t question_place(const struct encoder *e, unsigned n)
+{
+	return (uint16_t)(DNS_HEADER_LEN + e->qname->offset[e->qname->labels - n]);
 }
 
 /* The slot that holds the name with this hash, or the free one where it belongs. */
@@ -51,17 +63,15 @@ static void remember(struct encoder *e, uint64_t hash, const uint8_t *name, size
 	e->slots[slot] = (uint8_t)e->name_count;
 }
 
-/* Most answers name nothing but the question and its ancestors, which need no table. */
+/* Most answers name nothing but the question and its ancestors, which need no table. The zone's
+ * name and what is above it are no entries: see hash_name(). */
 static void make_table(struct encoder *e)
 {
-	memset(e->slots, 0, sizeof(e->slots));
-	if (e->qname == NULL) {
-		return;
-	}
 	const struct name_ref *q = e->qname;
-	for (unsigned n = q->labels; n > 0; n--) {
-		remember(e, q->hash[n], name_ref_at(q, n),
-			 DNS_HEADER_LEN + (size_t)q->offset[q->labels - n]);
+	e->table_made = true;
+	memset(e->slots, 0, sizeof(e->slots));
+	for (unsigned n = q->labels; n > e->zone_labels; n--) {
+		remember(e, q->hash[n], name_ref_at(q, n), question_place(e, n));
 	}
 }
 
@@ -76,29 +86,64 @@ static void roll_back(struct encoder *e, uint8_t *pos)
 	e->pos = pos;
 }
 
+/* As name_ref_init(), but where a name ends in the zone's name, as nearly all do, that part is
+ * compared and not hashed. Returns its labels; 0: another name. */
+static unsigned hash_name(const struct encoder *e, const uint8_t *name, struct name_ref *ref)
+{
+	unsigned labels = 0;
+	unsigned at = 0;
+	for (; name[at] != 0; at += name[at] + 1U) {
+		ref->offset[labels++] = (uint8_t)at;
+	}
+	ref->offset[labels] = (uint8_t)at;
+	ref->wire = name;
+	ref->len = (uint16_t)(at + 1);
+	ref->labels = (uint8_t)labels;
+
+	const struct name_ref *q = e->qname;
+	unsigned base = 0;
+	if (e->zone_labels > 0 && labels >= e->zone_labels &&
+	    name_equal(name_ref_at(ref, e->zone_labels), name_ref_at(q, e->zone_labels))) {
+		base = e->zone_labels;
+	}
+	ref->hash[base] = q->hash[base];
+	for (unsigned n = base; n < labels; n++) {
+		ref->hash[n + 1] = name_hash_label(ref->hash[n], name_ref_at(ref, n + 1));
+	}
+	return base;
+}
+
+/* The longest ancestor of a name (or itself) that is in the message; its place goes to *at. Returns
+ * its labels; 0: there is none. */
+static unsigned find_known(const struct encoder *e, const struct name_ref *ref, unsigned base,
+			   uint16_t *at)
+{
+	for (unsigned n = ref->labels; n > base; n--) {
+		unsigned slot = find_slot(e, ref->hash[n], name_ref_at(ref, n));
+		if (e->slots[slot] != 0) {
+			*at = e->names[e->slots[slot] - 1].at;
+			return n;
+		}
+	}
+	*at = base > 0 ? question_place(e, base) : 0;
+	return base;
+}
+
 /* Appends a name, compressed; its place, if one can point to it, goes to *at (else 0). */
 static bool put_name(struct encoder *e, const uint8_t *name, uint16_t *at)
 {
 	struct name_ref ref;
-	name_ref_init(&ref, name);
-	if (e->name_count == 0) {
+	uint16_t pointer;
+	unsigned base = hash_name(e, name, &ref);
+	if (!e->table_made) {
 		make_table(e);
 	}
-	/* The longest ancestor that is there already. */
-	unsigned known = ref.labels;
-	unsigned slot = 0;
-	for (; known > 0; known--) {
-		slot = find_slot(e, ref.hash[known], name_ref_at(&ref, known));
-		if (e->slots[slot] != 0) {
-			break;
-		}
-	}
+	unsigned known = find_known(e, &ref, base, &pointer);
 	size_t own = ref.offset[ref.labels - known];
 	if ((size_t)(e->end - e->pos) < own + 2) {
 		return false;
 	}
 	size_t here = (size_t)(e->pos - e->start);
-	uint16_t pointer = known > 0 ? e->names[e->slots[slot] - 1].at : 0;
 	memcpy(e->pos, name, own);
 	e->pos += own;
 	if (known > 0) {
@@ -293,33 +338,40 @@ size_t encode_opt_len(const struct encode_opt *opt)
 	return len;
 }
 
-static void put_option(struct wwriter *w, enum edns_option code, const void *data, size_t len)
+static void put_option_head(struct encoder *e, enum edns_option code, size_t len)
 {
-	wwriter_u16(w, (uint16_t)code);
-	wwriter_u16(w, (uint16_t)len);
-	wwriter_put(w, data, len);
+	be16_put(e->pos, (uint16_t)code);
+	be16_put(e->pos + 2, (uint16_t)len);
+	e->pos += 4;
+}
+
+static void put_text(struct encoder *e, const char *text, size_t len)
+{
+	memcpy(e->pos, text, len);
+	e->pos += len;
 }
 
 void encode_opt(struct encoder *e, const struct encode_opt *opt)
 {
-	size_t len = encode_opt_len(opt);
-	struct wwriter w;
-	wwriter_init(&w, e->pos, len);
-	wwriter_u8(&w, 0);
-	wwriter_u16(&w, RR_OPT);
-	wwriter_u16(&w, opt->size);
-	wwriter_u32(&w, (uint32_t)opt->rcode_high << 24 | (opt->dnssec_ok ? EDNS_DO : 0));
-	wwriter_u16(&w, (uint16_t)(len - OPT_FIXED_LEN));
+	uint8_t *head = e->pos;
+	head[0] = 0;
+	be16_put(head + 1, RR_OPT);
+	be16_put(head + 3, opt->size);
+	be32_put(head + 5, (uint32_t)opt->rcode_high << 24 | (opt->dnssec_ok ? EDNS_DO : 0));
+	e->pos += OPT_FIXED_LEN;
 	if (opt->nsid != NULL) {
-		put_option(&w, EDNS_NSID, opt->nsid, strlen(opt->nsid));
+		size_t len = strlen(opt->nsid);
+		put_option_head(e, EDNS_NSID, len);
+		put_text(e, opt->nsid, len);
 	}
 	if (opt->ede != EDE_NONE) {
-		wwriter_u16(&w, EDNS_EDE);
-		wwriter_u16(&w, (uint16_t)(2 + strlen(opt->ede_text)));
-		wwriter_u16(&w, (uint16_t)opt->ede);
-		wwriter_put(&w, opt->ede_text, strlen(opt->ede_text));
+		size_t len = strlen(opt->ede_text);
+		put_option_head(e, EDNS_EDE, 2 + len);
+		be16_put(e->pos, (uint16_t)opt->ede);
+		e->pos += 2;
+		put_text(e, opt->ede_text, len);
 	}
-	e->pos += wwriter_len(&w);
+	be16_put(head + 9, (uint16_t)(e->pos - head - OPT_FIXED_LEN));
 	e->counts[SECTION_ADDITIONAL]++;
 }
 

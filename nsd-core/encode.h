@@ -28,19 +28,24 @@ struct encode_name {
 struct encoder {
 	uint8_t *start;
 	uint8_t *pos;
-	uint8_t *end;		      /* of what RRsets may use */
-	const struct name_ref *qname; /* NULL: no question was written */
+	uint8_t *end; /* of what RRsets may use */
+	const struct name_ref *qname;
+	unsigned zone_labels; /* of qname, those of its zone's name; 0: the root's, or none */
 	uint16_t counts[SECTION_COUNT];
-	unsigned name_count;	     /* in use; 0: the table is not made yet */
+	bool table_made;
+	unsigned name_count;
 	uint8_t slots[ENCODE_SLOTS]; /* index into names, plus one; 0: free */
 	struct encode_name names[ENCODE_NAMES_MAX];
 };
 
-/* Writes the header (flags and rcode as given, counts zero) and the question as it came. 'limit':
- * octets the whole message may have, of which 'reserve' are kept back. There is always room for the
- * question. qname: the question's name, borrowed, or NULL where the names are not compressed. */
+/* Writes the header (flags, rcode and counts come with encode_finish()) and the question as it
+ * came. 'limit': octets the whole message may have, of which 'reserve' are kept back. There is
+ * always room for the question. */
 void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
-		 const struct query *q, const struct name_ref *qname);
+		 const struct query *q);
+/* Before the first RRset: the question's name (borrowed), and how many of its labels are its
+ * zone's. */
+void encode_names(struct encoder *e, const struct name_ref *qname, unsigned zone_labels);
 
 /* What is written of an RRset. */
 struct encode_rrset {

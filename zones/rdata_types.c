@@ -24,6 +24,7 @@ static const struct rdata_type low_types[] = {
 	[19 /* X25 */] = {"s", "s"},
 	[20 /* ISDN */] = {"s*", "sO"},
 	[21 /* RT */] = {"2n", "2n"},
+	[23 /* NSAP-PTR */] = {"p", "p"},
 	[RR_SIG] = {"2114442n*", "yg1tTT2nb"},
 	[RR_KEY] = {"211*", "21gb"},
 	[26 /* PX */] = {"2nn", "2nn"},

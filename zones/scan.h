@@ -1,5 +1,5 @@
-/* The scanner of master files: logical lines made of tokens (RFC 1035 5.1). Private to the reader.
- */
+/* The scanner of master files: logical lines made of tokens (RFC 1035 5.1). Private to the reader
+ * and to what must know how it reads. */
 #pragma once
 
 #include "zones/rdata.h"

@@ -20,10 +20,12 @@ static struct btree_page *page_new(const struct cow *cow, unsigned room, unsigne
 		prefix_len < PAGE_PREFIX_MAX ? (prefix_len + 7) / 8 * 8 : PAGE_PREFIX_MAX;
 	struct btree_page *p = malloc(page_size(room, level, (unsigned)prefix_room));
 	if (p != NULL) {
-		*p = (struct btree_page){.stamp = cow->stamp,
-					 .room = (uint8_t)room,
-					 .level = (uint8_t)level,
-					 .prefix_room = (uint8_t)prefix_room};
+		p->stamp = cow->stamp;
+		p->count = 0;
+		p->room = (uint8_t)room;
+		p->level = (uint8_t)level;
+		p->prefix_len = 0;
+		p->prefix_room = (uint8_t)prefix_room;
 	}
 	return p;
 }

@@ -234,6 +234,35 @@ static void test_random_order(void **state)
 	free_pool(&p);
 }
 
+/* A page whose prefix gets shorter by any number of octets keeps its heads right. */
+static void test_prefix_gets_shorter(void **state)
+{
+	(void)state;
+	static const char longest[] = "abcdefghijklmnopqrstuvwxyz";
+	for (size_t len = 1; len < sizeof(longest); len++) {
+		char text[3][64];
+		struct pool p = {calloc(3, sizeof(struct node *)), 3};
+		struct retired retired = {0};
+		struct cow cow = {.stamp = 1, .retired = &retired};
+		struct btree t = {0};
+		bool present[3] = {true, true, true};
+		/* Two names with all of it in common, and one that leaves them after len - 1
+		 * octets. */
+		snprintf(text[0], sizeof(text[0]), "%s0.zone.test", longest);
+		snprintf(text[1], sizeof(text[1]), "%s1.zone.test", longest);
+		snprintf(text[2], sizeof(text[2]), "%.*s~.zone.test", (int)len - 1, longest);
+		for (size_t i = 0; i < 3; i++) {
+			struct wire_name name = wire(text[i]);
+			p.nodes[i] = node_named(&name);
+			assert_int_equal(btree_insert(&t, &cow, p.nodes[i]), ST_OK);
+		}
+		check_tree(&t, &p, present);
+		check_searches(&t, &p, present);
+		btree_free(&t, 0);
+		free_pool(&p);
+	}
+}
+
 static size_t count_leaves(const struct btree_page *p)
 {
 	size_t count = p->level == 0;
@@ -378,9 +407,13 @@ static void test_replace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_empty),	  cmocka_unit_test(test_random_order),
-		cmocka_unit_test(test_snapshots), cmocka_unit_test(test_sorted_order_fills_pages),
-		cmocka_unit_test(test_abandon),	  cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_random_order),
+		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_sorted_order_fills_pages),
+		cmocka_unit_test(test_prefix_gets_shorter),
+		cmocka_unit_test(test_abandon),
+		cmocka_unit_test(test_replace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,8 @@ static enum status open_state(struct zonemgr *m, const struct zonemgr_options *o
 		return st;
 	}
 	m->keystores = calloc(m->conf->keystore_count + 1, sizeof(struct keystore *));
-	if (m->keystores == NULL) {
+	m->keystores_up = calloc(m->conf->keystore_count + 1, sizeof(bool));
+	if (m->keystores == NULL || m->keystores_up == NULL) {
 		return ST_ENOMEM;
 	}
 	for (size_t i = 0; i < m->conf->keystore_count && st == ST_OK; i++) {
@@ -176,7 +177,10 @@ static enum status start_builders(struct zonemgr *m)
 	if (st == ST_OK) {
 		st = builder_start("warmer", WARMERS, &m->warmers);
 	}
-	return st == ST_OK ? builder_start("errand", ERRANDS, &m->errands) : st;
+	if (st == ST_OK) {
+		st = builder_start("errand", ERRANDS, &m->errands);
+	}
+	return st == ST_OK ? committer_start(&m->committer) : st;
 }
 
 static enum status attach(struct zonemgr *m)
@@ -241,6 +245,7 @@ void zonemgr_stop(struct zonemgr *m)
 	builder_stop(m->builds);
 	builder_stop(m->warmers);
 	builder_stop(m->errands);
+	committer_stop(&m->committer);
 	for (size_t i = 0; m->keystores != NULL && i < m->conf->keystore_count; i++) {
 		keystore_free(m->keystores[i]);
 		m->keystores[i] = NULL;
@@ -278,6 +283,7 @@ void zonemgr_free(struct zonemgr *m)
 	builder_free(m->builds);
 	builder_free(m->warmers);
 	builder_free(m->errands);
+	committer_fini(&m->committer);
 	signer_free(m->signer);
 	store_close(m->store);
 	zonedb_free(m->db);
@@ -285,6 +291,7 @@ void zonemgr_free(struct zonemgr *m)
 	free(m->zones);
 	free(m->policies);
 	free(m->keystores);
+	free(m->keystores_up);
 	free(m->key_folder);
 	free(m->watched);
 	free(m->watch_paths);

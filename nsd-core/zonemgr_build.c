@@ -353,9 +353,6 @@ static enum status finish(struct making *m)
 	if (st == ST_OK) {
 		st = sign(m);
 	}
-	if (st == ST_OK && m->keys != NULL) {
-		st = ledger_put_serial(m->src, m->version->serial, &b->diags);
-	}
 	if (st != ST_OK) {
 		return st;
 	}
@@ -363,6 +360,7 @@ static enum status finish(struct making *m)
 	if (b->measured) {
 		signer_stats(m->version, &b->stats);
 	}
+	b->uncommitted = m->keys != NULL;
 	b->next = m->version;
 	m->version = NULL;
 	b->outcome = BUILD_NEW;
@@ -426,6 +424,7 @@ void build_run(struct build *b)
 	b->outcome = BUILD_NONE;
 	b->next = NULL;
 	b->measured = false;
+	b->uncommitted = false;
 	b->renewed = 0;
 	enum status st = build_look(b, &read);
 	if (st == ST_EBUSY) {

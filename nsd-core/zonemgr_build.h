@@ -39,8 +39,10 @@ void ledger_init(struct ledger *l);
 void ledger_fini(struct ledger *l);
 /* ST_EIO and the like: the record is there and cannot be read (a diag says so). */
 enum status ledger_get(struct build_source *src, struct zone_record *out, struct diags *d) MUST_USE;
-/* Durable when it returns ST_OK. */
-enum status ledger_put_serial(struct build_source *src, uint32_t serial, struct diags *d) MUST_USE;
+/* The serials of zones that share a store, in one transaction: they are durable when it returns
+ * ST_OK. Else none of them is. */
+enum status ledger_put_serials(struct build_source *const *sources, const uint32_t *serials,
+			       size_t count) MUST_USE;
 /* Only where it is not set yet. */
 enum status ledger_put_signed(struct build_source *src, int64_t since, uint32_t max_ttl,
 			      struct zone_record *out, struct diags *d) MUST_USE;
@@ -80,6 +82,8 @@ struct build {
 	struct sign_stats stats;
 	struct zone_record record;
 	size_t renewed;
+	/* The serial of next must be durable (ledger_put_serials()) before anybody sees it. */
+	bool uncommitted;
 	struct diags diags;
 };
 

@@ -145,17 +145,44 @@ static void signed_tick(struct zone_state *z, int64_t now_ms, int64_t now_s)
 	}
 }
 
+/* Has a keystore come back? */
+static bool keystore_is_back(struct zonemgr *m)
+{
+	bool back = false;
+
+	for (size_t i = 0; i < m->conf->keystore_count; i++) {
+		struct keystore_health h;
+		keystore_health(m->keystores[i], &h);
+		back |= h.state == KEYSTORE_UP && !m->keystores_up[i];
+		m->keystores_up[i] = h.state == KEYSTORE_UP;
+	}
+	return back;
+}
+
+/* What waits to be tried again need not wait longer. */
+static void retry_now(struct retry *r, int64_t now_ms)
+{
+	if (r->at_ms != INT64_MAX) {
+		r->at_ms = now_ms;
+	}
+}
+
 void zonemgr_on_tick(uv_timer_t *timer)
 {
 	struct zonemgr *m = timer->data;
 	int64_t now_ms = clock_mono_ms();
 	int64_t now_s = clock_wall_s();
+	bool back = keystore_is_back(m);
 
 	m->ticks += timer == &m->tick;
 	for (size_t i = 0; i < m->zone_count; i++) {
 		struct zone_state *z = &m->states[i];
 		if (!z->tried) {
 			continue;
+		}
+		if (back) {
+			retry_now(&z->build_retry, now_ms);
+			retry_now(&z->warm_retry, now_ms);
 		}
 		if (now_ms >= z->build_retry.at_ms) {
 			zone_build(z, 0, false);

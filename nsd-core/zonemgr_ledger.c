@@ -61,17 +61,52 @@ enum status ledger_get(struct build_source *src, struct zone_record *out, struct
 	return st;
 }
 
-enum status ledger_put_serial(struct build_source *src, uint32_t serial, struct diags *d)
+/* With all the locks. */
+static enum status write_serials(struct build_source *const *sources, const uint32_t *serials,
+				 size_t count)
 {
-	pthread_mutex_lock(&src->ledger.lock);
-	enum status st = ledger_know(src, d);
-	struct zone_record rec = src->ledger.record;
-	if (st == ST_OK && (!rec.has_serial || rec.serial != serial)) {
-		rec.serial = serial;
+	struct store_txn *txn = NULL;
+	enum status st = store_begin(sources[0]->db, true, &txn);
+
+	for (size_t i = 0; i < count && st == ST_OK; i++) {
+		struct zone_record rec = sources[i]->ledger.record;
+		rec.serial = serials[i];
 		rec.has_serial = true;
-		st = ledger_write(src, &rec, d);
+		st = zone_record_put_in(txn, sources[i]->apex, &rec);
 	}
-	pthread_mutex_unlock(&src->ledger.lock);
+	if (st != ST_OK) {
+		store_abort(txn);
+		return st;
+	}
+	return store_commit(txn);
+}
+
+enum status ledger_put_serials(struct build_source *const *sources, const uint32_t *serials,
+			       size_t count)
+{
+	size_t locked = 0;
+	enum status st = ST_OK;
+
+	if (count == 0) {
+		return ST_OK;
+	}
+	/* Nobody else takes more than one of these locks, so that they can be taken in any order.
+	 */
+	while (locked < count && st == ST_OK) {
+		pthread_mutex_lock(&sources[locked]->ledger.lock);
+		st = ledger_know(sources[locked++], NULL);
+	}
+	if (st == ST_OK) {
+		st = write_serials(sources, serials, count);
+	}
+	for (size_t i = 0; i < locked; i++) {
+		struct ledger *l = &sources[i]->ledger;
+		if (st == ST_OK) {
+			l->record.serial = serials[i];
+			l->record.has_serial = true;
+		}
+		pthread_mutex_unlock(&l->lock);
+	}
 	return st;
 }
 

@@ -122,12 +122,21 @@ static void on_warmed(struct inbox_msg *msg)
 
 static void on_built(struct inbox_msg *msg);
 
+void zone_built(struct zone_state *z)
+{
+	task_done(&z->building, on_built);
+}
+
 static void build_job(struct builder_job *job)
 {
 	struct task *t = task_of_job(job);
 
 	build_run(&t->zone->build);
-	task_done(t, on_built);
+	if (t->zone->build.uncommitted) {
+		committer_add(&t->zone->mgr->committer, t->zone);
+	} else {
+		zone_built(t->zone);
+	}
 }
 
 void zone_build(struct zone_state *z, unsigned want, bool asked)

@@ -47,6 +47,7 @@ struct zone_state {
 
 	struct task building;
 	struct build build;
+	struct zone_state *next_commit;
 	bool build_asked; /* somebody waits, or wants to see it in the log */
 	unsigned want;	  /* of the build to come, while one runs */
 	bool want_asked;
@@ -81,6 +82,16 @@ struct zone_state {
 	char warm_error[256];
 };
 
+/* Zones whose new serials wait for the disk: those that come while one commit is under way go into
+ * the next together, so that ten thousand zones do not wait for ten thousand of them. */
+struct committer {
+	struct builder *thread;
+	struct builder_job job;
+	pthread_mutex_t lock;
+	struct zone_state *first, **last;
+	bool busy; /* job is submitted or runs */
+};
+
 struct zonemgr {
 	const struct conf *conf;
 	uv_loop_t *loop;
@@ -95,12 +106,14 @@ struct zonemgr {
 	struct store *store;
 	struct signer *signer;
 	struct keystore **keystores;
+	bool *keystores_up; /* at the last tick */
 	struct build_policy *policies;
 	char *key_folder;
 
 	struct builder *builds;	 /* files, versions */
 	struct builder *warmers; /* signing ahead: may take hours */
 	struct builder *errands; /* parents, measuring */
+	struct committer committer;
 
 	struct zone_state *states;
 	struct zone **zones; /* of states, in the same order */
@@ -123,8 +136,17 @@ struct zonemgr {
 enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
 			       struct keystore **out, struct diags *d) MUST_USE;
 
+/* zonemgr_commit.c */
+enum status committer_start(struct committer *c) MUST_USE;
+void committer_stop(struct committer *c);
+void committer_fini(struct committer *c); /* after committer_stop() */
+/* On a builder thread: z's build goes to main once its serial is durable. */
+void committer_add(struct committer *c, struct zone_state *z);
+
 /* zonemgr_run.c: what happens on the loop. */
 void zone_build(struct zone_state *z, unsigned want, bool asked);
+/* On a builder thread: z's build is done. */
+void zone_built(struct zone_state *z);
 void zone_warm(struct zone_state *z);
 void zonemgr_on_tick(uv_timer_t *timer);
 void zonemgr_on_touched(void *ctx, size_t index); /* watch.h */

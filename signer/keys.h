@@ -124,5 +124,8 @@ enum status zone_record_get(struct store *db, const uint8_t *apex,
 			    struct zone_record *out) MUST_USE;
 enum status zone_record_put(struct store *db, const uint8_t *apex,
 			    const struct zone_record *rec) MUST_USE;
+/* The same in a transaction of the caller's, for many zones at once. */
+enum status zone_record_put_in(struct store_txn *txn, const uint8_t *apex,
+			       const struct zone_record *rec) MUST_USE;
 /* From when a DS is safe: signed_since + max_ttl + propagation; INT64_MAX: not known yet. */
 int64_t ds_safe_from(const struct zone_record *rec, uint32_t propagation);

@@ -224,11 +224,11 @@ out:
 	return st;
 }
 
-enum status zone_record_put(struct store *db, const uint8_t *apex, const struct zone_record *rec)
+enum status zone_record_put_in(struct store_txn *txn, const uint8_t *apex,
+			       const struct zone_record *rec)
 {
 	uint8_t key_buf[RECORD_KEY_MAX];
 	uint8_t value_buf[ZONE_RECORD_LEN];
-	struct store_txn *txn = NULL;
 	struct wwriter w;
 	wwriter_init(&w, value_buf, sizeof(value_buf));
 	wwriter_u8(&w, RECORD_VERSION);
@@ -240,12 +240,18 @@ enum status zone_record_put(struct store *db, const uint8_t *apex, const struct 
 	if (w.err != ST_OK) {
 		return w.err;
 	}
+	return store_put(txn, ZONES_TABLE, record_prefix(apex, key_buf),
+			 (struct bytes){value_buf, wwriter_len(&w)});
+}
+
+enum status zone_record_put(struct store *db, const uint8_t *apex, const struct zone_record *rec)
+{
+	struct store_txn *txn = NULL;
 	enum status st = store_begin(db, true, &txn);
 	if (st != ST_OK) {
 		return st;
 	}
-	st = store_put(txn, ZONES_TABLE, record_prefix(apex, key_buf),
-		       (struct bytes){value_buf, wwriter_len(&w)});
+	st = zone_record_put_in(txn, apex, rec);
 	if (st != ST_OK) {
 		store_abort(txn);
 		return st;

@@ -81,11 +81,13 @@ static enum status dump_data(struct dump *d, const char *owner, uint32_t ttl, ui
 	return st;
 }
 
-static enum status dump_rrset(struct dump *d, const char *owner, const struct rrset *rs)
+static enum status dump_rrset(struct dump *d, const char *owner, const struct node *n,
+			      const struct rrset *rs)
 {
 	enum status st = dump_data(d, owner, rs->ttl, rs->type, rs->data, rs->size);
 	const struct sigset *sigs = rrset_sigs(rs);
-	if (st == ST_OK && sigs != NULL) {
+	bool covered = d->opt->covers == NULL || d->opt->covers(n, rs);
+	if (st == ST_OK && sigs != NULL && covered) {
 		/* An RRSIG's TTL is that of what it covers (RFC 4034 3). */
 		st = dump_data(d, owner, rs->ttl, RR_RRSIG, sigs->data, sigs->size);
 	}
@@ -99,11 +101,11 @@ static enum status dump_node(void *ctx, const struct node *n)
 	enum status st = ST_OK;
 	name_to_text(node_name(n), owner);
 	if (n == d->v->apex) {
-		st = dump_rrset(d, owner, d->v->soa);
+		st = dump_rrset(d, owner, n, d->v->soa);
 	}
 	for (unsigned i = 0; st == ST_OK && i < n->rrset_count; i++) {
 		if (n->rrsets[i] != d->v->soa) {
-			st = dump_rrset(d, owner, n->rrsets[i]);
+			st = dump_rrset(d, owner, n, n->rrsets[i]);
 		}
 	}
 	return st;

@@ -8,7 +8,8 @@
 struct dump_options {
 	/* ST_EAGAIN, and nothing is written, where an RRset that 'covers' has an empty slot. */
 	bool complete_only;
-	/* Is this RRset to carry signatures? NULL: none is. */
+	/* Is this RRset to carry signatures? The slot of one that is not, which may hold those of
+	 * a time when it was, is left out. NULL: what slots hold is given, and none must. */
 	bool (*covers)(const struct node *n, const struct rrset *rs);
 };
 

@@ -49,16 +49,16 @@ static enum status add_line(void *ctx, const char *line, size_t len)
 	return ++l->count == l->stop_after ? ST_ESPACE : ST_OK;
 }
 
-static bool covers_b(const struct node *n, const struct rrset *rs)
+static bool covers_signed(const struct node *n, const struct rrset *rs)
 {
-	(void)rs;
-	return node_name(n)[1] == 'b';
+	return node_name(n)[1] == 'b' || rs->type == RR_NSEC3;
 }
 
-static bool covers_txt(const struct node *n, const struct rrset *rs)
+static bool covers_all(const struct node *n, const struct rrset *rs)
 {
 	(void)n;
-	return rs->type == RR_TXT;
+	(void)rs;
+	return true;
 }
 
 static void test_dump(void **state)
@@ -72,10 +72,10 @@ static void test_dump(void **state)
 		size_t count;
 	} cases[] = {
 		{"as it is", {false, NULL}, 0, ST_OK, 10},
-		{"as it is, slots empty", {false, covers_txt}, 0, ST_OK, 10},
-		{"complete", {true, covers_b}, 0, ST_OK, 10},
+		{"as it is, slots empty", {false, covers_all}, 0, ST_OK, 10},
+		{"complete", {true, covers_signed}, 0, ST_OK, 10},
 		{"nothing to be signed", {true, NULL}, 0, ST_OK, 10},
-		{"not complete", {true, covers_txt}, 0, ST_EAGAIN, 0},
+		{"not complete", {true, covers_all}, 0, ST_EAGAIN, 0},
 		{"stopped", {false, NULL}, 3, ST_ESPACE, 3},
 		{"stopped in an RRset", {false, NULL}, 5, ST_ESPACE, 5},
 	};
@@ -93,6 +93,27 @@ static void test_dump(void **state)
 		}
 		free(l.text);
 	}
+	version_unref(v);
+}
+
+static bool covers_a(const struct node *n, const struct rrset *rs)
+{
+	(void)n;
+	return rs->type == RR_A;
+}
+
+/* What became glue keeps its slot, and no signature is to be seen at glue. */
+static void test_slots_of_what_carries_none(void **state)
+{
+	(void)state;
+	struct dump_options opt = {.covers = covers_a};
+	struct lines l = {0};
+	struct version *v = version_of("z.test", NULL, text);
+	assert_int_equal(version_dump(v, &opt, add_line, &l), ST_OK);
+	assert_non_null(strstr(l.text, "RRSIG\tA "));
+	assert_null(strstr(l.text, "RRSIG\tNSEC3 "));
+	assert_int_equal(l.count, 9);
+	free(l.text);
 	version_unref(v);
 }
 
@@ -167,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_slots_of_what_carries_none),
 		cmocka_unit_test(test_reads_back),
 		cmocka_unit_test(test_long_record),
 		cmocka_unit_test(test_file),

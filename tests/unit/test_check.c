@@ -101,6 +101,19 @@ static void test_errors(void **state)
 		{"DNAME at the top", "@ DNAME a.\n",
 		 "z:3:1: error: example.com. NS: ns.example.com. lies below a DNAME\n"
 		 "z:4:1: error: ns.example.com. lies below the DNAME at example.com.\n"},
+		{"NSEC3s under a DNAME at the top",
+		 "@ DNAME a.\n"
+		 "00000000000000000000000000000000 NSEC3 1 0 0 - "
+		 "00000000000000000000000000000000 A\n"
+		 "00000000000000000000000000000000 RRSIG NSEC3 13 3 3600 20300101000000 "
+		 "20200101000000 1 @ AQID\n"
+		 "10000000000000000000000000000000 NSEC3 1 0 0 - "
+		 "00000000000000000000000000000000 A\n"
+		 "10000000000000000000000000000000 TXT x\n",
+		 "z:3:1: error: example.com. NS: ns.example.com. lies below a DNAME\n"
+		 "z:9:1: error: 10000000000000000000000000000000.example.com. lies below the DNAME "
+		 "at example.com.\n"
+		 "z:4:1: error: ns.example.com. lies below the DNAME at example.com.\n"},
 		{"DS at the top", "@ DS 1 1 99 00\n",
 		 "z:5:1: error: example.com. DS at the top of the zone: it belongs to the "
 		 "parent\n"},

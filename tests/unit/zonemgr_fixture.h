@@ -147,10 +147,11 @@ static inline int fixture_setup(void **state)
 {
 	struct zonemgr_fixture *fx = calloc(1, sizeof(*fx));
 	assert_non_null(fx);
-	snprintf(fx->dir, sizeof(fx->dir), "/tmp/signet-test-XXXXXX");
-	assert_non_null(mkdtemp(fx->dir));
-	snprintf(fx->state, sizeof(fx->state), "%s/state", fx->dir);
-	snprintf(fx->control, sizeof(fx->control), "%s/run/control.sock", fx->dir);
+	char dir[] = "/tmp/signet-test-XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	snprintf(fx->dir, sizeof(fx->dir), "%s", dir);
+	snprintf(fx->state, sizeof(fx->state), "%s/state", dir);
+	snprintf(fx->control, sizeof(fx->control), "%s/run/control.sock", dir);
 	fx->keystore = (struct conf_keystore){
 		.name = (char *)(uintptr_t) "local", .file = true, .slot = -1, .sessions = 1};
 	for (size_t i = 0; i < POLICIES; i++) {

@@ -275,11 +275,14 @@ static enum status adopt(struct load *l, const struct key_wanted *w, struct key_
 		key->times.removed = l->now;
 		enum status put = key_record_put(l->db, l->apex, entry, 1, false);
 		st = put == ST_OK ? ST_ENOENT : record_error(l, put);
-	} else if (l->d != NULL) {
-		diags_take(l->d, &why);
+	} else {
+		st = keystore_status(st);
+		if (l->d != NULL) {
+			diags_take(l->d, &why);
+		}
 	}
 	diags_fini(&why);
-	return keystore_status(st);
+	return st;
 }
 
 static enum status provide(struct load *l, const struct key_wanted *w)

@@ -380,6 +380,19 @@ static void a_key_never_used_and_gone_is_replaced_with_a_warning(void **state)
 	diags_fini(&d);
 }
 
+/* Not a keystore that is away: waiting for one would not heal it. */
+static void a_record_that_cannot_be_written_is_an_error(void **state)
+{
+	struct signer_fixture *fx = *state;
+	struct store_options read_only = {.map_bytes = (size_t)64 << 20, .read_only = true};
+	struct key key = {.role = KEY_CSK, .state = KEY_MADE, .keystore = "local", .id_len = 16};
+	put_key(fx, "example.com", 0, &key);
+	store_close(fx->db);
+	assert_int_equal(store_open(fx->dir, "keys", &read_only, &fx->db, NULL), ST_OK);
+	must_refuse(fx, "example.com", true, ST_EIO, "cannot be put on record");
+	assert_int_equal(key_files(fx), 0);
+}
+
 #define TAGS_TAKEN 32768
 
 /* Half of all tags, of removed keys. */
@@ -491,6 +504,7 @@ int main(void)
 		CASE(a_policy_that_wants_other_keys_is_refused),
 		CASE(a_key_made_before_a_crash_is_used),
 		CASE(a_key_never_used_and_gone_is_replaced_with_a_warning),
+		CASE(a_record_that_cannot_be_written_is_an_error),
 		CASE(a_key_whose_tag_is_taken_is_made_again),
 		CASE(a_record_that_cannot_be_read_makes_no_key),
 	};

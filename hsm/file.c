@@ -89,13 +89,40 @@ static enum status directory_open(struct device *dev, int *out, struct fault *f)
 	return ST_OK;
 }
 
+/* A key is on record, durably, soon after it is made: the directory it stands in must not be lost
+ * with the power after that. */
+static enum status directory_make(struct device *dev, struct fault *f)
+{
+	enum status st = ST_OK;
+	int fd = -1;
+	int above = -1;
+	if (mkdir(dev->directory, 0700) != 0) {
+		return errno == EEXIST ? ST_OK
+				       : fault_errno(dev, NULL, "make the key directory", f);
+	}
+	fd = open(dev->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		above = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (above < 0 || fsync(above) != 0) {
+		st = fault_errno(dev, NULL, "write the folder of the key directory", f);
+		/* So that the next attempt does not take it for durable. */
+		(void)rmdir(dev->directory);
+	}
+	if (above >= 0) {
+		close(above);
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	return st;
+}
+
 static enum status device_open(struct device *dev, struct fault *f)
 {
 	int fd = -1;
-	enum status st;
-	if (mkdir(dev->directory, 0700) != 0 && errno != EEXIST) {
-		st = fault_errno(dev, NULL, "make the key directory", f);
-	} else {
+	enum status st = directory_make(dev, f);
+	if (st == ST_OK) {
 		st = directory_open(dev, &fd, f);
 	}
 	if (st != ST_OK) {
@@ -282,6 +309,8 @@ static enum status key_file_write(struct device *dev, const char *name, const ui
 	}
 	if (fsync(dir) != 0) {
 		st = fault_errno(dev, NULL, "write the key directory", f);
+		/* Its caller will know of no such key. */
+		(void)unlinkat(dir, name, 0);
 	}
 out:
 	if (fd >= 0) {

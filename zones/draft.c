@@ -17,7 +17,7 @@ enum status draft_new(const uint8_t *apex, struct version *base, struct draft **
 	d->cow.retired = &d->replaced;
 	d->cow.stamp = 1;
 	d->chain_wanted = true;
-	arena_init(&d->arena, base == NULL ? ARENA_BLOCK * 16 : ARENA_BLOCK);
+	arena_init(&d->arena, ARENA_BLOCK);
 	if (base != NULL) {
 		d->base = version_ref(base);
 		d->cow.stamp = base->stamp + 1;

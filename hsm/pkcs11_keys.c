@@ -322,6 +322,7 @@ enum status p11_find(struct device *dev, struct hsm_key *key, const uint8_t *exp
 struct generate_work {
 	struct hsm_key *key;
 	const char *label;
+	CK_OBJECT_HANDLE public, private;
 };
 
 static CK_RV generate_work(struct device *dev, void *arg, const char **call)
@@ -330,8 +331,6 @@ static CK_RV generate_work(struct device *dev, void *arg, const char **call)
 	CK_MECHANISM mechanism = {.mechanism = CKM_EC_KEY_PAIR_GEN};
 	CK_BBOOL yes = CK_TRUE;
 	CK_BBOOL no = CK_FALSE;
-	CK_OBJECT_HANDLE public;
-	CK_OBJECT_HANDLE private;
 	CK_ATTRIBUTE public_wanted[] = {
 		{CKA_TOKEN, &yes, sizeof(yes)},
 		{CKA_PRIVATE, &no, sizeof(no)},
@@ -353,16 +352,37 @@ static CK_RV generate_work(struct device *dev, void *arg, const char **call)
 	return dev->module->f->C_GenerateKeyPair(
 		dev->anchor, &mechanism, public_wanted,
 		sizeof(public_wanted) / sizeof(public_wanted[0]), private_wanted,
-		sizeof(private_wanted) / sizeof(private_wanted[0]), &public, &private);
+		sizeof(private_wanted) / sizeof(private_wanted[0]), &work->public, &work->private);
+}
+
+/* By handle: what cannot be found must not stay behind at every attempt. */
+static CK_RV discard_work(struct device *dev, void *arg, const char **call)
+{
+	const struct generate_work *work = arg;
+	CK_FUNCTION_LIST *f = dev->module->f;
+	*call = "C_DestroyObject";
+	CK_RV rv = f->C_DestroyObject(dev->anchor, work->private);
+	CK_RV also = f->C_DestroyObject(dev->anchor, work->public);
+	return rv != CKR_OK ? rv : also;
 }
 
 enum status p11_generate(struct device *dev, struct hsm_key *key, const char *label,
 			 struct fault *f)
 {
 	struct generate_work work = {.key = key, .label = label != NULL ? label : ""};
+	struct fault ignored;
 	enum status st = anchor_do(dev, generate_work, &work, f);
+	if (st != ST_OK) {
+		return st;
+	}
 	/* Found the way it will always be found: a token that drops the id is noticed now. */
-	return st == ST_OK ? p11_find(dev, key, NULL, f) : st;
+	st = p11_find(dev, key, NULL, f);
+	if (st != ST_OK && f->kind == FAULT_REQUEST) {
+		/* The device works; the fault is the pair's, and told. */
+		(void)anchor_do(dev, discard_work, &work, &ignored);
+	}
+	/* A pair that cannot be found was not absent before. */
+	return st == ST_ENOENT ? ST_EFATAL : st;
 }
 
 /* The private key first: what remains after a failure in between signs nothing. */

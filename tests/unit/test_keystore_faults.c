@@ -395,6 +395,30 @@ static void a_killed_hsm_is_found_again(void **state)
 	server_kill(pid);
 }
 
+/* Else each further attempt would leave another one, until the token is full. */
+static void a_pair_that_cannot_be_found_is_not_left_behind(void **state)
+{
+	struct p11_fixture *fx = *state;
+	CK_SLOT_ID slot;
+	CK_SESSION_HANDLE session;
+	CK_OBJECT_HANDLE object;
+	CK_ULONG count = 0;
+	p11_use(fx, p11_wrapper(), 1);
+	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
+	wrap_rule("C_FindObjectsInit", "rv", CKR_ATTRIBUTE_TYPE_INVALID, 1);
+	assert_int_equal(keystore_generate(fx->ks, "x", &fx->key, NULL), ST_EFATAL);
+	assert_null(fx->key);
+	assert_int_equal(wrap_calls("C_GenerateKeyPair"), 1);
+	CK_FUNCTION_LIST *f = p11_softhsm(&slot);
+	assert_int_equal(f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
+	assert_int_equal(f->C_FindObjectsInit(session, NULL, 0), CKR_OK);
+	assert_int_equal(f->C_FindObjects(session, &object, 1, &count), CKR_OK);
+	assert_int_equal(f->C_FindObjectsFinal(session), CKR_OK);
+	assert_int_equal(f->C_CloseSession(session), CKR_OK);
+	assert_int_equal(count, 0);
+	assert_int_equal(p11_state(fx), KEYSTORE_UP);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, p11_setup, p11_teardown)
 
 int main(void)
@@ -410,6 +434,7 @@ int main(void)
 		TEST(others_in_the_process_may_log_us_out),
 		TEST(a_token_made_anew_signs_nothing_with_its_new_keys),
 		TEST(two_keystores_of_one_module_heal_apart),
+		TEST(a_pair_that_cannot_be_found_is_not_left_behind),
 		TEST(a_killed_hsm_is_found_again),
 	};
 	/* As the server does: a dead HSM must not take the process with it. */

@@ -23,9 +23,9 @@ struct connection {
 	struct connection *prev, *next;
 	unsigned refs;
 	unsigned writes; /* under way */
-	bool busy;    /* a request is under way */
-	bool ended;   /* the client will send no more */
-	bool closing; /* nothing is written any more */
+	bool busy;	 /* a request is under way */
+	bool ended;	 /* the client will send no more */
+	bool closing;	 /* nothing is written any more */
 	size_t used;
 	char in[CONTROL_REQUEST_MAX];
 };

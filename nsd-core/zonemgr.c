@@ -16,6 +16,33 @@
 #define BUILDERS_MIN	2
 #define BUILDERS_MAX	8
 
+static void policy_init(struct build_policy *p, const struct conf_policy *c,
+			struct keystore *const *keystores)
+{
+	const struct {
+		const struct conf_key *key;
+		enum key_role role;
+	} keys[] = {{&c->csk, KEY_CSK}, {&c->ksk, KEY_KSK}, {&c->zsk, KEY_ZSK}};
+
+	p->params = (struct sign_params){
+		.algorithm = ALG_ECDSAP256SHA256,
+		.eager = c->eager,
+		.publish_cds = c->publish_cds,
+		.dnskey_ttl = c->dnskey_ttl,
+		.refresh = c->refresh_s,
+		.validity = c->validity_s,
+		.propagation = c->propagation_s,
+	};
+	snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
+	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+		if (keys[k].key->present && p->wanted_count < POLICY_KEYS_MAX) {
+			p->wanted[p->wanted_count++] =
+				(struct key_wanted){keys[k].role, keystores[keys[k].key->keystore]};
+		}
+	}
+}
+
+/* After the keystores. */
 static enum status make_policies(struct zonemgr *m)
 {
 	const struct conf *conf = m->conf;
@@ -25,28 +52,7 @@ static enum status make_policies(struct zonemgr *m)
 		return ST_ENOMEM;
 	}
 	for (size_t i = 0; i < conf->policy_count; i++) {
-		const struct conf_policy *c = &conf->policies[i];
-		struct build_policy *p = &m->policies[i];
-		const struct {
-			const struct conf_key *key;
-			enum key_role role;
-		} keys[] = {{&c->csk, KEY_CSK}, {&c->ksk, KEY_KSK}, {&c->zsk, KEY_ZSK}};
-		p->params = (struct sign_params){
-			.algorithm = ALG_ECDSAP256SHA256,
-			.eager = c->eager,
-			.publish_cds = c->publish_cds,
-			.dnskey_ttl = c->dnskey_ttl,
-			.refresh = c->refresh_s,
-			.validity = c->validity_s,
-			.propagation = c->propagation_s,
-		};
-		snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
-		for (size_t k = 0; k < 3; k++) {
-			if (keys[k].key->present && p->wanted_count < POLICY_KEYS_MAX) {
-				p->wanted[p->wanted_count++] = (struct key_wanted){
-					keys[k].role, m->keystores[keys[k].key->keystore]};
-			}
-		}
+		policy_init(&m->policies[i], &conf->policies[i], m->keystores);
 	}
 	return ST_OK;
 }
@@ -149,19 +155,21 @@ static enum status open_state(struct zonemgr *m, const struct zonemgr_options *o
 		return ST_ENOMEM;
 	}
 	enum status st = store_open(state, ZONEMGR_STORE, &store, &m->store, d);
-	if (st == ST_OK) {
-		st = signer_new(&sign, &m->signer);
-	}
-	if (st != ST_OK) {
-		return st;
-	}
-	m->keystores = calloc(m->conf->keystore_count + 1, sizeof(struct keystore *));
-	m->keystores_up = calloc(m->conf->keystore_count + 1, sizeof(bool));
+	return st == ST_OK ? signer_new(&sign, &m->signer) : st;
+}
+
+static enum status make_keystores(struct zonemgr *m, struct diags *d)
+{
+	const struct conf *conf = m->conf;
+	enum status st = ST_OK;
+
+	m->keystores = calloc(conf->keystore_count + 1, sizeof(struct keystore *));
+	m->keystores_up = calloc(conf->keystore_count + 1, sizeof(bool));
 	if (m->keystores == NULL || m->keystores_up == NULL) {
 		return ST_ENOMEM;
 	}
-	for (size_t i = 0; i < m->conf->keystore_count && st == ST_OK; i++) {
-		st = keystore_from_conf(&m->conf->keystores[i], m->key_folder, &m->keystores[i], d);
+	for (size_t i = 0; i < conf->keystore_count && st == ST_OK; i++) {
+		st = keystore_from_conf(&conf->keystores[i], m->key_folder, &m->keystores[i], d);
 	}
 	return st;
 }
@@ -210,6 +218,9 @@ enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out,
 	m->loop = opt->loop;
 	m->tick_ms = opt->tick_ms != 0 ? opt->tick_ms : TICK_MS;
 	enum status st = open_state(m, opt, d);
+	if (st == ST_OK) {
+		st = make_keystores(m, d);
+	}
 	if (st == ST_OK) {
 		st = make_policies(m);
 	}

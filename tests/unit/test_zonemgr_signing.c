@@ -1,4 +1,5 @@
 /* What is signed before it is seen, refreshing, CDS, and watching files. */
+#include "parent_server.h"
 #include "zonemgr_fixture.h"
 
 #define START_S INT64_C(1800000000)
@@ -264,6 +265,86 @@ static void test_reload_all(void **state)
 	assert_ptr_equal(fixture_get(fx, same)->cur, before);
 }
 
+/* Asked so often, time passing until it is so. */
+struct asked {
+	struct server *server;
+	unsigned count;
+};
+
+static bool is_asked(struct zonemgr_fixture *fx, void *ctx)
+{
+	const struct asked *a = ctx;
+	fixture_clock(fx, fx->now_s + 600);
+	return atomic_load(&a->server->answered) >= a->count;
+}
+
+struct ds_wait {
+	size_t zone;
+	bool never;
+};
+
+static bool has_ds_word(struct zonemgr_fixture *fx, void *ctx)
+{
+	const struct ds_wait *w = ctx;
+	return atomic_load(&fixture_get(fx, w->zone)->ds_never_seen) == w->never;
+}
+
+static bool has_ds_record(struct zonemgr_fixture *fx, void *ctx)
+{
+	struct zone_record rec;
+	const size_t *z = ctx;
+	return zone_record_get(zonemgr_store(fx->mgr), fx->zones[*z].name, &rec) == ST_OK &&
+	       rec.ds_ever_seen;
+}
+
+/* Only a parent that was asked, and never had a DS, makes it safe to leave signatures out; one DS
+ * is remembered for ever. */
+static void test_parent(void **state)
+{
+	static const uint8_t name[] = "\6signed\4test";
+	static const struct reply_case answers[] = {
+		{"absent", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+		{"refused", 0, 0x8005, name, RR_DS, NULL, 0, 0, 0},
+		{"absent", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+		{"present", 0, 0x8400, name, RR_DS, name, RR_DS, 0, 0},
+		{"absent again", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+		{"and again", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+		{"absent, after a restart", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+		{"and again", 0, 0x8400, name, RR_DS, NULL, 0, 0, 0},
+	};
+	struct zonemgr_fixture *fx = *state;
+	struct server server;
+	size_t z = fixture_add(fx, "signed.test", POLICY_ONLINE);
+	size_t other = fixture_add(fx, "other.test", POLICY_ONLINE);
+	int64_t now = START_S;
+	server_start(&server, answers, sizeof(answers) / sizeof(answers[0]));
+	fx->zones[z].parent = &server.address;
+	fx->zones[z].parent_count = 1;
+	fixture_zone(fx, z, 1, "");
+	fixture_zone(fx, other, 1, "");
+	fixture_clock(fx, now);
+	fixture_start(fx);
+	static const bool never[] = {true, false, true, false};
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+		fixture_run(fx, has_ds_word, &(struct ds_wait){z, never[i]});
+		now += 600;
+		fixture_clock(fx, now);
+	}
+	fixture_run(fx, has_ds_record, &z);
+	/* Nobody to ask counts as having one. */
+	assert_false(atomic_load(&fixture_get(fx, other)->ds_never_seen));
+	/* Who is asked again has been listened to the time before. */
+	fixture_run(fx, is_asked, &(struct asked){&server, 5});
+	fixture_run(fx, is_asked, &(struct asked){&server, 6});
+	assert_false(atomic_load(&fixture_get(fx, z)->ds_never_seen));
+	fixture_stop(fx);
+	fixture_start(fx);
+	fixture_run(fx, is_asked, &(struct asked){&server, 7});
+	fixture_run(fx, is_asked, &(struct asked){&server, 8});
+	server_stop(&server);
+	assert_false(atomic_load(&fixture_get(fx, z)->ds_never_seen));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +355,7 @@ int main(void)
 		WITH_FIXTURE(test_cds_once_a_ds_is_safe),
 		WITH_FIXTURE(test_watch),
 		WITH_FIXTURE(test_reload_all),
+		WITH_FIXTURE(test_parent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,8 @@ static void on_measured(struct inbox_msg *msg)
 	z->measuring.busy = false;
 	z->measure_version = NULL;
 	z->mgr->measuring--;
-	if (v == z->zone.cur && !z->is_measured) {
+	/* Warming that is over has counted later than this. */
+	if (v == z->zone.cur && z->warming.busy) {
 		z->stats = z->measure_stats;
 	}
 	version_unref(v);
@@ -187,7 +188,8 @@ void zonemgr_on_tick(uv_timer_t *timer)
 		if (now_ms >= z->build_retry.at_ms) {
 			zone_build(z, 0, false);
 		}
-		if (z->conf->watch && now_ms >= z->look_ms) {
+		/* Trying again reads the file too, in its own time. */
+		if (z->conf->watch && z->retry_want == 0 && now_ms >= z->look_ms) {
 			z->look_ms = now_ms + LOOK_MS;
 			zone_build(z, BUILD_SETTLED, false);
 		}

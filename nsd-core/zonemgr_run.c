@@ -238,7 +238,14 @@ static void build_failed(struct zone_state *z)
 	}
 	if (is_passing(b->status)) {
 		z->retry_want = b->want;
+		/* The file may have been read: it is to be read again, though it has not changed
+		 * since. */
+		if ((b->want & (BUILD_CHANGED | BUILD_SETTLED)) != 0) {
+			file_stamps_fini(&b->read);
+		}
 		retry_later(&z->build_retry);
+	} else if ((b->want & (BUILD_REFRESH | BUILD_TIME)) != 0) {
+		z->clock_ms = clock_mono_ms() + REFRESH_PAUSE_MS;
 	}
 }
 

@@ -212,6 +212,69 @@ static void test_keystore_away(void **state)
 	assert_string_equal(fixture_status(fx, z).last_error, "");
 }
 
+static bool build_is_retried(struct zonemgr_fixture *fx, void *ctx)
+{
+	struct zone_status s = fixture_status(fx, *(const size_t *)ctx);
+	return strcmp(s.next_event_text, "loading is tried again") == 0;
+}
+
+static void reload_changed(struct zonemgr_fixture *fx)
+{
+	zonemgr_reload_all(fx->mgr);
+}
+
+static void reload_nothing(struct zonemgr_fixture *fx)
+{
+	(void)fx;
+}
+
+static bool has_late(struct zonemgr_fixture *fx, void *ctx)
+{
+	return fixture_rrset(fx, *(const size_t *)ctx, "late", RR_A) != NULL;
+}
+
+/* A change that could not be signed is tried again until it is, however its file was noticed. */
+static void change_while_keystore_is_away(struct zonemgr_fixture *fx, bool watch,
+					  void (*notice)(struct zonemgr_fixture *fx))
+{
+	char keys[128];
+	char away[160];
+	size_t z = fixture_add(fx, "signed.test", POLICY_ONLINE);
+	fx->zones[z].watch = watch;
+	fixture_zone(fx, z, 1, "");
+	fixture_start(fx);
+	fixture_complete(fx, z);
+	fixture_stop(fx);
+	snprintf(keys, sizeof(keys), "%s/keys", fx->state);
+	snprintf(away, sizeof(away), "%s.away", keys);
+	assert_int_equal(rename(keys, away), 0);
+	fixture_write(keys, "no folder");
+	fixture_start(fx);
+	uint32_t before = fixture_get(fx, z)->cur->serial;
+
+	fixture_zone(fx, z, 10, "late A 192.0.2.80\n");
+	notice(fx);
+	fixture_run(fx, build_is_retried, &z);
+	assert_int_equal(fixture_get(fx, z)->cur->serial, before);
+
+	assert_int_equal(unlink(keys), 0);
+	assert_int_equal(rename(away, keys), 0);
+	fixture_run(fx, has_late, &z);
+	assert_int_equal(fixture_get(fx, z)->cur->serial, 10);
+	fixture_complete(fx, z);
+	assert_string_equal(fixture_status(fx, z).last_error, "");
+}
+
+static void test_reload_waits_for_keystore(void **state)
+{
+	change_while_keystore_is_away(*state, false, reload_changed);
+}
+
+static void test_watch_waits_for_keystore(void **state)
+{
+	change_while_keystore_is_away(*state, true, reload_nothing);
+}
+
 static void test_no_zones(void **state)
 {
 	struct zonemgr_fixture *fx = *state;
@@ -310,6 +373,8 @@ int main(void)
 		WITH_FIXTURE(test_losing_half_wants_force),
 		WITH_FIXTURE(test_serial_never_goes_back),
 		WITH_FIXTURE(test_keystore_away),
+		WITH_FIXTURE(test_reload_waits_for_keystore),
+		WITH_FIXTURE(test_watch_waits_for_keystore),
 		WITH_FIXTURE(test_no_zones),
 		WITH_FIXTURE(test_stop_tells_waiters),
 		WITH_FIXTURE(test_reload_from_callback),

@@ -232,12 +232,13 @@ static void request_start(struct connection *c, const char *line, size_t len)
 	command_run(r);
 }
 
-/* Starts the next request where one is complete. */
+/* Starts the next request where one is complete, and the last answer is taken: who reads nothing
+ * is owed one answer, not one for each request. */
 static void connection_next(struct connection *c)
 {
 	char *end = memchr(c->in, '\n', c->used);
 
-	if (c->busy || c->closing || end == NULL) {
+	if (c->busy || c->closing || c->writes > 0 || end == NULL) {
 		return;
 	}
 	size_t len = (size_t)(end - c->in);
@@ -411,7 +412,7 @@ static enum status open_socket(struct control *c, int *out, struct diags *d)
 		diags_error(d, "%s: longer than a socket's path may be", path);
 		return ST_ESPACE;
 	}
-	memcpy(addr.sun_path, path, strlen(path) + 1);
+	strcpy(addr.sun_path, path);
 	enum status st = make_folder(path, d);
 	if (st == ST_OK) {
 		st = clear_path(&addr, d);

@@ -405,6 +405,25 @@ static void test_pipelined_and_half_closed(void **state)
 	close(r.fd);
 }
 
+/* A client that asks on and reads nothing is cut off: no more than one answer waits for it. */
+static void test_requests_without_a_reader(void **state)
+{
+	struct control_fixture *fx = *state;
+	static const char request[] = "{\"version\":1,\"command\":[\"status\"]}\n";
+	int fd = client(fx);
+	size_t sent = 0;
+	while (sent < 1 << 20) {
+		ssize_t n = send(fd, request, strlen(request), MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN) {
+			break;
+		}
+		sent += n > 0 ? (size_t)n : 0;
+		uv_run(&fx->zones->loop, UV_RUN_NOWAIT);
+	}
+	assert_true(sent < 1 << 20);
+	close(fd);
+}
+
 static void test_socket(void **state)
 {
 	struct control_fixture *fx = *state;
@@ -477,6 +496,7 @@ int main(void)
 		WITH_FIXTURE(test_dump_without_a_reader),
 		WITH_FIXTURE(test_limits),
 		WITH_FIXTURE(test_pipelined_and_half_closed),
+		WITH_FIXTURE(test_requests_without_a_reader),
 		WITH_FIXTURE(test_socket),
 		WITH_FIXTURE(test_stop),
 		WITH_FIXTURE(test_stop_while_reloading),

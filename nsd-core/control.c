@@ -412,7 +412,7 @@ static enum status open_socket(struct control *c, int *out, struct diags *d)
 		diags_error(d, "%s: longer than a socket's path may be", path);
 		return ST_ESPACE;
 	}
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
 	enum status st = make_folder(path, d);
 	if (st == ST_OK) {
 		st = clear_path(&addr, d);

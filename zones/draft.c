@@ -276,8 +276,9 @@ each_new_of(struct draft *d, enum node_kind kind, struct name_list *l,
 			continue;
 		}
 		const struct node *base = draft_base_node(d, kind, l->names[i]);
+		bool moved = base != NULL && base->flags != (n->flags & ~NODE_DRAFT);
 		for (unsigned k = 0; st == ST_OK && k < n->rrset_count; k++) {
-			if (!node_holds(base, n->rrsets[k])) {
+			if (moved || !node_holds(base, n->rrsets[k])) {
 				st = each(ctx, n, n->rrsets[k]);
 			}
 		}

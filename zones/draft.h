@@ -64,8 +64,9 @@ struct freeze {
  * Between here and publishing nothing can fail. ST_EPARSE: no SOA. */
 enum status draft_freeze(struct draft *d, const struct freeze *f, struct version **out) MUST_USE;
 
-/* RRsets of the frozen version that the draft put new (their slots may be empty), for signing
- * before publication: walks them. Call before freeze; n's flags are settled. */
+/* RRsets whose slots may be empty, for signing before publication: those that the draft put new,
+ * and all of a name whose flags changed, such as glue whose cut is gone. Call before freeze; n's
+ * flags are settled. */
 enum status draft_each_new(struct draft *d,
 			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs),
 			   void *ctx) MUST_USE;

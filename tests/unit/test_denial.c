@@ -303,8 +303,9 @@ static void an_edit_remakes_only_what_it_touches(void **state)
 		{"a name in an empty non-terminal's place", "c.example.com", "\1\2\3\4", RR_A, 2,
 		 1},
 		{"a cut loses its DS", "safe.example.com", NULL, RR_DS, 1, 0},
-		/* What was below comes into the chain: cut, deep.under, ns; and its predecessor. */
-		{"a cut goes", "cut.example.com", NULL, RR_NS, 3, 0},
+		/* What was below comes into the chain: cut, deep.under, ns; and its predecessor.
+		 * The glue has to be signed. */
+		{"a cut goes", "cut.example.com", NULL, RR_NS, 3, 2},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

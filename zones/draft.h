@@ -15,10 +15,12 @@ enum status draft_new(const uint8_t *apex, struct version *base, struct draft **
 void draft_free(struct draft *d); /* takes NULL: everything the draft made is freed */
 
 /* Adds or replaces the RRset of rs->type at name; rs moves in, also on error. Where the present
- * RRset is equal (rrset_equal) it stays, with its slot, and rs is freed. */
+ * RRset is equal (rrset_equal) it stays, with its slot, and rs is freed. ST_EPARSE: an RRSIG, whose
+ * place is a slot, or a name out of the zone. */
 enum status draft_put(struct draft *d, const uint8_t *name, struct rrset *rs) MUST_USE;
 /* ST_ENOENT where there is none. */
 enum status draft_remove(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
+/* Borrowed until the next change. Not those that own an NSEC3 only. */
 const struct node *draft_find(const struct draft *d, const uint8_t *name);
 
 /* Replaces the RRset by a copy of itself with an empty slot, so that it is signed anew. ST_ENOENT.
@@ -31,8 +33,8 @@ enum status draft_renew(struct draft *d, const uint8_t *name, uint16_t type) MUS
  * and NSEC ones make the chain where !signing. */
 enum status draft_apply(struct draft *d, const struct content *c, bool signing) MUST_USE;
 
-/* Names whose node is not the base's, sorted canonically, each once; valid until the next change.
- */
+/* Names whose node is not the base's (it may be gone), sorted canonically, each once. The array is
+ * valid until the next change, the names as long as the draft. */
 enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count) MUST_USE;
 
 /* Settles flags (cuts, occlusion, chain membership) of all that is touched and of what lies below
@@ -64,9 +66,9 @@ struct freeze {
  * Between here and publishing nothing can fail. ST_EPARSE: no SOA. */
 enum status draft_freeze(struct draft *d, const struct freeze *f, struct version **out) MUST_USE;
 
-/* RRsets whose slots may be empty, for signing before publication: those that the draft put new,
- * and all of a name whose flags changed, such as glue whose cut is gone. Call before freeze; n's
- * flags are settled. */
+/* RRsets whose slots may be empty, for signing before publication: in canonical order, NSEC3s last,
+ * those that the draft put new, and all of a name whose flags changed, such as glue whose cut is
+ * gone. Call before freeze; n's flags are settled. */
 enum status draft_each_new(struct draft *d,
 			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs),
 			   void *ctx) MUST_USE;

@@ -79,9 +79,8 @@ static inline void *serve(void *arg)
 		size_t len = make_reply(&c, reply + 2, sizeof(reply) - 2);
 		be16_put(reply, (uint16_t)len);
 		/* In two pieces, as a network may. */
-		if (write(fd, reply, 1) == 1) {
-			ssize_t ignored = write(fd, reply + 1, len + 1);
-			(void)ignored;
+		if (send(fd, reply, 1, MSG_NOSIGNAL) == 1) {
+			send(fd, reply + 1, len + 1, MSG_NOSIGNAL);
 		}
 		close(fd);
 		atomic_fetch_add(&s->answered, 1);

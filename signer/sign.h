@@ -29,7 +29,8 @@ struct sign_batch {
 /* Takes the right to sign rs, which ends in sign_start(). */
 bool sign_claim(struct rrset *rs);
 /* Signs rs, claimed by the caller. batch NULL: for a question.
- * ST_OK: the slot is filled.   ST_EBUSY: under way.   Else: the slot is free again. ST_ELIMIT: a
- * queue is full. ST_EAGAIN: a key has no handle, or its keystore is away. */
+ * ST_OK: the slot is filled.   ST_EBUSY: under way.   Else: the slot is free again, at once or when
+ * the keys whose keystores took their part are done. ST_ELIMIT: a queue is full. ST_EAGAIN: a key
+ * has no handle, or its keystore is away. */
 enum status sign_start(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
 		       struct sign_batch *batch) MUST_USE;

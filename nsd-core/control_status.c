@@ -53,9 +53,10 @@ static const char *event_text(const struct zone_status *s, char buf[96])
 	return buf;
 }
 
+/* A zone that is being read for the first time has none yet. */
 static bool has_problem(const struct zone_status *s)
 {
-	return !s->loaded || s->last_error[0] != '\0' || s->signing == SIGNING_WAITING;
+	return s->last_error[0] != '\0' || s->signing == SIGNING_WAITING;
 }
 
 static void zone_head(struct table *t)

@@ -220,6 +220,21 @@ static void test_requests(void **state)
 }
 
 /* Until the DS is safe, that it is not is said beside it. */
+/* Zones that are still to be read are no problem. */
+static void test_status_while_loading(void **state)
+{
+	struct control_fixture *fx = *state;
+	const struct zonemgr_options opt = {.conf = &fx->zones->conf, .loop = &fx->zones->loop};
+	control_stop(fx->control);
+	fixture_stop(fx->zones);
+	assert_int_equal(zonemgr_new(&opt, &fx->zones->mgr, NULL), ST_OK);
+	assert_int_equal(start(fx, &fx->control, NULL), ST_OK);
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"status\"]}\n");
+	assert_non_null(strstr(text_of(reply, "text"), "loading"));
+	assert_null(strstr(text_of(reply, "text"), "problem"));
+	json_decref(reply);
+}
+
 static void test_ds_is_not_safe_yet(void **state)
 {
 	struct control_fixture *fx = *state;
@@ -490,6 +505,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define WITH_FIXTURE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		WITH_FIXTURE(test_requests),
+		WITH_FIXTURE(test_status_while_loading),
 		WITH_FIXTURE(test_ds_is_not_safe_yet),
 		WITH_FIXTURE(test_bad_reload),
 		WITH_FIXTURE(test_dump),

@@ -133,7 +133,7 @@ static void one_of_all_reloaded(void *ctx, enum status st, uint32_t serial, cons
 		if (json_array_size(r->failures) < FAILURES_MAX) {
 			char *why = diags_text(d, DIAG_ERROR);
 			json_array_append_new(r->failures,
-					      json_string(why != NULL ? why : status_text(st)));
+					      reply_string(why != NULL ? why : status_text(st)));
 			free(why);
 		}
 	} else if (w->zone->cur == w->before) {

@@ -30,6 +30,24 @@ void reply_fail(struct reply *r, enum control_exit code, const char *fmt, ...)
 	va_end(ap);
 }
 
+json_t *reply_string(const char *text)
+{
+	json_t *s = json_string(text);
+
+	if (s != NULL) {
+		return s;
+	}
+	char *ascii = strdup(text);
+	for (char *p = ascii; p != NULL && *p != '\0'; p++) {
+		if ((unsigned char)*p >= 0x80) {
+			*p = '?';
+		}
+	}
+	s = ascii != NULL ? json_string(ascii) : NULL;
+	free(ascii);
+	return s;
+}
+
 void reply_note(struct reply *r, const char *fmt, ...)
 {
 	va_list ap;
@@ -45,7 +63,7 @@ void reply_note(struct reply *r, const char *fmt, ...)
 		r->notes = json_array();
 	}
 	/* Takes NULL on either side. */
-	json_array_append_new(r->notes, json_string(text));
+	json_array_append_new(r->notes, reply_string(text));
 	free(text);
 }
 
@@ -69,35 +87,16 @@ static char *to_line(json_t *object, size_t *len)
 	return ended;
 }
 
-/* Text that may hold what a file's name or a foreign library put into it: JSON wants UTF-8. */
-static json_t *any_string(const char *text)
-{
-	json_t *s = json_string(text);
-
-	if (s != NULL) {
-		return s;
-	}
-	char *ascii = strdup(text);
-	for (char *p = ascii; p != NULL && *p != '\0'; p++) {
-		if ((unsigned char)*p >= 0x80) {
-			*p = '?';
-		}
-	}
-	s = ascii != NULL ? json_string(ascii) : NULL;
-	free(ascii);
-	return s;
-}
-
 char *reply_to_line(const struct reply *r, size_t *len)
 {
 	json_t *o = json_pack("{s:i, s:b, s:i}", "version", CONTROL_VERSION, "ok",
 			      r->exit == EXIT_DONE, "exit", (int)r->exit);
 
 	if (r->text != NULL) {
-		json_object_set_new(o, "text", any_string(r->text));
+		json_object_set_new(o, "text", reply_string(r->text));
 	}
 	if (r->error != NULL) {
-		json_object_set_new(o, "error", any_string(r->error));
+		json_object_set_new(o, "error", reply_string(r->error));
 	}
 	if (r->notes != NULL) {
 		json_object_set(o, "notes", r->notes);

@@ -31,6 +31,9 @@ void reply_fini(struct reply *r);
 /* Replaces what was there. */
 void reply_fail(struct reply *r, enum control_exit code, const char *fmt, ...) PRINTF(3, 4);
 void reply_note(struct reply *r, const char *fmt, ...) PRINTF(2, 3);
+/* Text that may hold what a file's name or a foreign library put into it, or that was cut short:
+ * JSON wants UTF-8, so what is not has '?' for all that is not ASCII. NULL: no memory. */
+json_t *reply_string(const char *text);
 /* One line of JSON with its end; heap. NULL: no memory. */
 char *reply_to_line(const struct reply *r, size_t *len);
 /* A piece of a long text, sent ahead of the reply. */

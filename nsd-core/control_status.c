@@ -106,7 +106,7 @@ static json_t *zone_json(const struct zone *z, const struct zone_status *s)
 			 time_json(s->sign.next_refresh), "safe_until",
 			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
 			 "next_event_text", s->next_event_text, "error",
-			 s->last_error[0] != '\0' ? json_string(s->last_error) : json_null());
+			 s->last_error[0] != '\0' ? reply_string(s->last_error) : json_null());
 }
 
 /* What 'status' counts. */
@@ -212,14 +212,14 @@ static void print_keystores(const struct control *c, FILE *f, json_t *list)
 		table_put(&t, "%llu", (unsigned long long)failures);
 		table_put(&t, "%zu", h.waiting);
 		table_put(&t, "%s", h.detail);
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:s}", "name",
-						keystore_name(ks), "state", keystore_word(h.state),
-						"sessions", (int)h.sessions, "signatures",
-						(json_int_t)h.signatures, "failures",
-						(json_int_t)h.failures, "verify_failures",
-						(json_int_t)h.verify_failures, "waiting",
-						(json_int_t)h.waiting, "detail", h.detail));
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o}", "name",
+				  keystore_name(ks), "state", keystore_word(h.state), "sessions",
+				  (int)h.sessions, "signatures", (json_int_t)h.signatures,
+				  "failures", (json_int_t)h.failures, "verify_failures",
+				  (json_int_t)h.verify_failures, "waiting", (json_int_t)h.waiting,
+				  "detail", reply_string(h.detail)));
 	}
 	fprintf(f, "\n");
 	table_print(&t, f);
@@ -385,7 +385,7 @@ void zone_show_run(struct request *r, struct zone *zone)
 	reply_text_close(&text, &r->reply);
 	r->reply.data = zone_json(zone, &s);
 	json_object_set_new(r->reply.data, "version", json_integer(CONTROL_VERSION));
-	json_object_set_new(r->reply.data, "file", json_string(conf->file));
+	json_object_set_new(r->reply.data, "file", reply_string(conf->file));
 	json_object_set_new(r->reply.data, "policy",
 			    conf->policy >= 0 ? json_string(c->conf->policies[conf->policy].name)
 					      : json_null());

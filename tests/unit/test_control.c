@@ -1,5 +1,6 @@
 /* The socket and what it answers, with a zone manager behind it. */
 #include "nsd-core/control.h"
+#include "nsd-core/control_reply.h"
 #include "zonemgr_fixture.h"
 
 #include <errno.h>
@@ -233,6 +234,25 @@ static void test_status_while_loading(void **state)
 	assert_non_null(strstr(text_of(reply, "text"), "loading"));
 	assert_null(strstr(text_of(reply, "text"), "problem"));
 	json_decref(reply);
+}
+
+/* A path, and what is said of it, need not be UTF-8; JSON has to be. */
+static void test_names_that_are_no_utf8(void **state)
+{
+	struct control_fixture *fx = *state;
+	struct conf_zone *zone = &fx->zones->zones[0];
+	char *file = zone->file;
+	zone->file = (char *)(uintptr_t) "caf\xe9.zone";
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"zone\",\"show\",\"plain.test\"]}\n");
+	zone->file = file;
+	assert_string_equal(text_of(json_object_get(reply, "data"), "file"), "caf?.zone");
+	json_decref(reply);
+
+	struct reply r;
+	reply_init(&r);
+	reply_note(&r, "caf%s", "\xe9");
+	assert_string_equal(json_string_value(json_array_get(r.notes, 0)), "caf?");
+	reply_fini(&r);
 }
 
 static void test_ds_is_not_safe_yet(void **state)
@@ -506,6 +526,7 @@ int main(void)
 #define WITH_FIXTURE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		WITH_FIXTURE(test_requests),
 		WITH_FIXTURE(test_status_while_loading),
+		WITH_FIXTURE(test_names_that_are_no_utf8),
 		WITH_FIXTURE(test_ds_is_not_safe_yet),
 		WITH_FIXTURE(test_bad_reload),
 		WITH_FIXTURE(test_dump),

@@ -61,8 +61,9 @@ static void on_asked(struct inbox_msg *msg)
 	if (z->ask_status != ST_OK) {
 		log_diags(&z->ask_diags);
 	}
-	bool never =
-		z->ask_status == ST_OK && z->asked == PARENT_ABSENT && !z->ask_record.ds_ever_seen;
+	/* z->record too: a DS that was seen counts even where that could not be written down. */
+	bool never = z->ask_status == ST_OK && z->asked == PARENT_ABSENT &&
+		     !z->ask_record.ds_ever_seen && !z->record.ds_ever_seen;
 	if (z->asked == PARENT_PRESENT && !z->record.ds_ever_seen) {
 		log_info("zone %s: its parent has a DS", zone_text(z, name));
 		z->record.ds_ever_seen = true;

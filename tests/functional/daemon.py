@@ -75,6 +75,7 @@ class Signet(Server):
             os.unlink(notify)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.bind(notify)
+            os.chmod(notify, 0o777)
             s.settimeout(0.2)
             super().__init__([SIGNETD, "-c", self.conf_path], self.folder, "signetd",
                              {**self.env, "NOTIFY_SOCKET": notify})

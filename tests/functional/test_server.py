@@ -1,6 +1,7 @@
 """The running server: messages good and bad, TCP, limits, reloads, signals."""
 
 import os
+import pwd
 import signal
 import socket
 import struct
@@ -20,7 +21,7 @@ import pytest
 
 from daemon import SIGNETD, Signet, policy
 from differ import recv_exact
-from procs import wait_for
+from procs import program, wait_for
 
 ZONE = """$TTL 300
 @ SOA ns hostmaster {serial} 3600 600 86400 60
@@ -346,3 +347,64 @@ def test_wildcard_address_replies_from_where_it_was_asked(tmp_path, run):
         s.settimeout(5)
         s.sendto(query().to_wire(), ("127.0.0.77", server.port))
         assert s.recvfrom(4096)[1] == ("127.0.0.77", server.port)
+
+
+def test_ipv6(tmp_path, run):
+    path = str(tmp_path / "z")
+    write_zone(path)
+    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]})
+    server.stop()
+    text = open(server.conf_path).read().replace(f"127.0.0.1@{server.port}", f"::1@{server.port}")
+    with open(server.conf_path, "w") as f:
+        f.write(text)
+    server.run()
+    server.address = "::1"
+    assert address_of(server) == "192.0.2.80"
+    assert server.ask("www.example.test", "A", tcp=True).rcode() == 0
+
+
+def test_low_port_and_user(tmp_path, run):
+    """Ports below 1024 are bound first, then the user is dropped to; who may not bind is told so."""
+    path = str(tmp_path / "z")
+    write_zone(path)
+    if os.geteuid() != 0:
+        server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, server={"user": "nobody"},
+                     wait=False)
+        assert server.child.wait(30) != 0 and "nobody" in server.text()
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(tmp_path, nobody, -1)
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(parent, 0o755)
+    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, server={"user": "nobody"})
+    server.stop()
+    text = open(server.conf_path).read().replace(f"127.0.0.1@{server.port}", "127.0.0.9@953")
+    with open(server.conf_path, "w") as f:
+        f.write(text)
+    server.run()
+    server.address, server.port = "127.0.0.9", 953
+    assert address_of(server) == "192.0.2.80"
+    with open(f"/proc/{server.child.pid}/status") as f:
+        status = f.read()
+    assert f"Uid:\t{nobody}\t{nobody}\t{nobody}" in status and "CapEff:\t0000000000000000" in status
+    write_zone(path, 2, "192.0.2.99")
+    os.chmod(path, 0o644)
+    server.ctl("zone", "reload", "example.test")
+    assert address_of(server) == "192.0.2.99"
+
+
+def test_keys_in_files(tmp_path, run):
+    """The file keystore: keys made in the state directory, mode 0600, and what they sign verifies."""
+    path = str(tmp_path / "z")
+    write_zone(path)
+    conf = {"keystores": [{"name": "local", "type": "file"}],
+            "policies": [{"name": "p", "signing": "eager", "ksk": {"keystore": "local"}, "zsk": {"keystore": "local"}}],
+            "zones": [{"name": "example.test", "file": path, "policy": "p"}]}
+    server = run(Signet, tmp_path, conf)
+    dump = tmp_path / "dump"
+    dump.write_text(server.ctl("zone", "dump", "example.test").stdout)
+    for argv in (["dnssec-verify", "-o", "example.test", str(dump)], ["ldns-verify-zone", str(dump)]):
+        done = subprocess.run([program(argv[0]), *argv[1:]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = [os.path.join(d, f) for d, _, files in os.walk(tmp_path / "state") for f in files if f.endswith(".pem")]
+    assert len(found) == 2 and all(os.stat(f).st_mode & 0o777 == 0o600 for f in found)

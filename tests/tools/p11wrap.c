@@ -55,17 +55,32 @@ static void log_call(const char *function)
 	}
 }
 
+/* "FUNCTION ACTION VALUE TIMES ID", the numbers as strtol() reads them. */
+static bool rule_parse(char *line, const char *function, struct rule *out)
+{
+	char *words[5];
+	char *rest = NULL;
+	for (size_t i = 0; i < 5; i++) {
+		words[i] = strtok_r(i == 0 ? line : NULL, " \n", &rest);
+		if (words[i] == NULL) {
+			return false;
+		}
+	}
+	snprintf(out->action, sizeof(out->action), "%s", words[1]);
+	out->value = strtoul(words[2], NULL, 0);
+	out->times = strtol(words[3], NULL, 10);
+	out->id = (unsigned)strtoul(words[4], NULL, 10);
+	return strcmp(words[0], function) == 0 && out->id < IDS_MAX;
+}
+
 static bool rule_line(const char *function, struct rule *out)
 {
-	char name[32];
 	char line[128];
 	bool found = false;
 	const char *path = getenv("P11WRAP_CONTROL");
 	FILE *file = path != NULL ? fopen(path, "re") : NULL;
 	while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
-		found = sscanf(line, "%31s %15s %li %ld %u", name, out->action, (long *)&out->value,
-			       &out->times, &out->id) == 5 &&
-			strcmp(name, function) == 0 && out->id < IDS_MAX;
+		found = rule_parse(line, function, out);
 	}
 	if (file != NULL) {
 		fclose(file);

@@ -184,7 +184,6 @@ static bool loc_angle_valid(uint32_t angle, uint32_t degrees)
 	return distance <= degrees * 3600000;
 }
 
-/* What ldns does not ask of a LOC, in text or in wire. */
 static enum status loc_check(struct bytes rdata, const char **why)
 {
 	const uint8_t *p = rdata.data;
@@ -202,6 +201,44 @@ static enum status loc_check(struct bytes rdata, const char **why)
 	return ST_EPARSE;
 }
 
+/* RFC 3123 4: items of family, prefix and, behind the negation bit, the length of the address part;
+ * ldns takes them as they come. */
+static enum status apl_check(struct bytes rdata, const char **why)
+{
+	struct wreader r;
+	wreader_init(&r, rdata.data, rdata.len);
+	while (r.err == ST_OK && wreader_left(&r) > 0) {
+		uint16_t family = wreader_u16(&r);
+		uint8_t prefix = wreader_u8(&r);
+		size_t len = wreader_u8(&r) & 0x7f;
+		/* IPv4, IPv6; the others' addresses are not known. */
+		size_t most = family == 1 ? 4 : family == 2 ? 16 : 0x7f;
+		wreader_bytes(&r, len);
+		if (len > most || (family <= 2 && prefix > most * 8)) {
+			*why = "expected address prefixes that fit their families";
+			return ST_EPARSE;
+		}
+	}
+	if (r.err != ST_OK) {
+		*why = "expected whole address prefixes";
+		return ST_EPARSE;
+	}
+	return ST_OK;
+}
+
+/* What ldns does not ask, in text or in wire. */
+static enum status strict_check(uint16_t type, struct bytes rdata, const char **why)
+{
+	switch (type) {
+	case LDNS_RR_TYPE_LOC:
+		return loc_check(rdata, why);
+	case LDNS_RR_TYPE_APL:
+		return apl_check(rdata, why);
+	default:
+		return ST_OK;
+	}
+}
+
 enum status rdata_ldns_check(uint16_t type, struct bytes rdata, const char **why)
 {
 	const ldns_rr_descriptor *d = descriptor(type);
@@ -209,7 +246,7 @@ enum status rdata_ldns_check(uint16_t type, struct bytes rdata, const char **why
 	if (d == NULL) {
 		return ST_OK; /* unknown: opaque (RFC 3597) */
 	}
-	if (type == LDNS_RR_TYPE_LOC && loc_check(rdata, why) != ST_OK) {
+	if (strict_check(type, rdata, why) != ST_OK) {
 		return ST_EPARSE;
 	}
 	enum status st = rr_from_wire(type, rdata, &rr);
@@ -260,6 +297,23 @@ static enum status text_is(uint16_t type, const char *text, struct bytes rdata)
 	return st == ST_EPARSE ? ST_ENOTSUP : st;
 }
 
+/* The record as ldns writes it, heap. ST_ENOTSUP where ldns finds no text for what it read. */
+static enum status rr_text(const ldns_rr *rr, char **out)
+{
+	ldns_buffer *b = ldns_buffer_new(LDNS_MIN_BUFLEN);
+	if (b == NULL) {
+		return ST_ENOMEM;
+	}
+	ldns_status lst = ldns_rr2buffer_str(b, rr);
+	char *text = lst == LDNS_STATUS_OK ? ldns_buffer_export2str(b) : NULL;
+	ldns_buffer_free(b);
+	if (text == NULL) {
+		return lst == LDNS_STATUS_OK || lst == LDNS_STATUS_MEM_ERR ? ST_ENOMEM : ST_ENOTSUP;
+	}
+	*out = text;
+	return ST_OK;
+}
+
 enum status rdata_ldns_text(uint16_t type, struct bytes rdata, struct text_out *t)
 {
 	ldns_rr *rr = NULL;
@@ -271,9 +325,8 @@ enum status rdata_ldns_text(uint16_t type, struct bytes rdata, struct text_out *
 	if (st != ST_OK) {
 		return st == ST_EPARSE ? ST_ENOTSUP : st;
 	}
-	text = ldns_rr2str(rr);
-	if (text == NULL) {
-		st = ST_ENOMEM;
+	st = rr_text(rr, &text);
+	if (st != ST_OK) {
 		goto out;
 	}
 	text[strcspn(text, "\n")] = '\0';

@@ -13,7 +13,7 @@ import pytest
 import zonedata
 from conftest import LONG
 from daemon import Signet
-from differ import additional_fault, ask_all, parse, questions_for, zone_records
+from differ import additional_fault, ask_all, ask_tcp, parse, questions_for, zone_records
 from peers import Bind, Knot, Nsd
 from reasons import REASONS, reason
 
@@ -62,6 +62,10 @@ def test_answers_agree(servers, seed):
         if mine is None:
             faults.append(f"{question}: no answer")
             continue
+        if not mine.tc and any(p is not None and p.tc for p in peers):
+            # Ours fits where a peer's larger one does not: what the peer means it says over TCP.
+            peers = [parse(ask_tcp(s, [question])[0]) if p is not None and p.tc else p
+                     for s, p in zip(started, peers)]
         meanings = {p.meaning() for p in peers if p is not None}
         fault = None
         if mine.meaning() not in meanings:

@@ -54,15 +54,16 @@ def policy(name="default", **kw):
 
 
 class Signet(Server):
-    """signetd; conf is the configuration but for server's listen, state and control."""
+    """signetd; conf is the configuration but for server's listen, state and control. listen: the address it binds
+    and is asked at."""
 
-    def __init__(self, folder, conf, env=None, wait=True, timeout=120, server=None):
+    def __init__(self, folder, conf, env=None, wait=True, timeout=120, server=None, listen="127.0.0.1", port=None):
         self.folder = str(folder)
-        self.port = free_port()
+        self.address = listen
+        self.port = port or free_port()
         self.conf_path = os.path.join(self.folder, "signet.yaml")
         self.env = env or {}
-        listen = [f"127.0.0.1@{self.port}"]
-        full = {"server": {"listen": listen, "state": "state", "control": "control.sock", "workers": 2,
+        full = {"server": {"listen": [f"{listen}@{self.port}"], "state": "state", "control": "control.sock", "workers": 2,
                            **(server or {})}, **conf}
         os.makedirs(os.path.join(self.folder, "state"), exist_ok=True)
         with open(self.conf_path, "w") as f:

@@ -344,12 +344,7 @@ def test_many_names(tmp_path, run):
 def test_wildcard_address_replies_from_where_it_was_asked(tmp_path, run):
     path = str(tmp_path / "z")
     write_zone(path)
-    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]})
-    server.stop()
-    text = open(server.conf_path).read().replace(f"127.0.0.1@{server.port}", f"0.0.0.0@{server.port}")
-    with open(server.conf_path, "w") as f:
-        f.write(text)
-    server.run()
+    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, listen="0.0.0.0")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(5)
         s.sendto(query().to_wire(), ("127.0.0.77", server.port))
@@ -359,13 +354,7 @@ def test_wildcard_address_replies_from_where_it_was_asked(tmp_path, run):
 def test_ipv6(tmp_path, run):
     path = str(tmp_path / "z")
     write_zone(path)
-    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]})
-    server.stop()
-    text = open(server.conf_path).read().replace(f"127.0.0.1@{server.port}", f"::1@{server.port}")
-    with open(server.conf_path, "w") as f:
-        f.write(text)
-    server.run()
-    server.address = "::1"
+    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, listen="::1")
     assert address_of(server) == "192.0.2.80"
     assert server.ask("www.example.test", "A", tcp=True).rcode() == 0
 
@@ -383,13 +372,8 @@ def test_low_port_and_user(tmp_path, run):
     os.chown(tmp_path, nobody, -1)
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         os.chmod(parent, 0o755)
-    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, server={"user": "nobody"})
-    server.stop()
-    text = open(server.conf_path).read().replace(f"127.0.0.1@{server.port}", "127.0.0.9@953")
-    with open(server.conf_path, "w") as f:
-        f.write(text)
-    server.run()
-    server.address, server.port = "127.0.0.9", 953
+    server = run(Signet, tmp_path, {"zones": [{"name": "example.test", "file": path}]}, server={"user": "nobody"},
+                 listen="127.0.0.9", port=953)
     assert address_of(server) == "192.0.2.80"
     with open(f"/proc/{server.child.pid}/status") as f:
         status = f.read()

@@ -5,7 +5,8 @@
 static struct node *node_new(const struct draft *d, const uint8_t *name, uint64_t hash, size_t room)
 {
 	size_t len = name_len(name);
-	struct node *n = malloc(sizeof(*n) + room * sizeof(n->rrsets[0]) + len);
+	struct node *n =
+		malloc(sizeof(*n) + room * (sizeof(n->rrsets[0]) + sizeof(uint16_t)) + len);
 	if (n == NULL) {
 		return NULL;
 	}
@@ -16,14 +17,16 @@ static struct node *node_new(const struct draft *d, const uint8_t *name, uint64_
 	n->cover_labels = 0;
 	n->rrset_count = 0;
 	n->rrset_room = (uint16_t)room;
-	memcpy(n->rrsets + room, name, len);
+	memcpy((uint8_t *)(uintptr_t)node_name(n), name, len);
 	return n;
 }
 
 static void node_assign(struct node *n, struct rrset *const *rrsets, size_t count)
 {
-	if (count > 0) {
-		memcpy(n->rrsets, rrsets, count * sizeof(*rrsets));
+	uint16_t *types = (uint16_t *)(uintptr_t)node_types(n);
+	for (size_t i = 0; i < count; i++) {
+		n->rrsets[i] = rrsets[i];
+		types[i] = rrsets[i]->type;
 	}
 	n->rrset_count = (uint16_t)count;
 }

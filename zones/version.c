@@ -8,16 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-struct rrset *node_rrset(const struct node *n, uint16_t type)
-{
-	for (unsigned i = 0; i < n->rrset_count; i++) {
-		if (n->rrsets[i]->type >= type) {
-			return n->rrsets[i]->type == type ? n->rrsets[i] : NULL;
-		}
-	}
-	return NULL;
-}
-
 struct version *version_ref(struct version *v)
 {
 	atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);

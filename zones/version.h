@@ -23,8 +23,9 @@ enum node_flags {
 };
 
 /* A name that exists in the zone, with its RRsets sorted by type; none: an empty non-terminal.
- * Immutable. The owner's name (lower case, wire) follows the array: node_name(). A draft may leave
- * room for RRsets to come. */
+ * Immutable. Behind the array stand the RRsets' types (node_types(): a look-up for one type touches
+ * no other RRset) and the owner's name (node_name(): lower case, wire). A draft may leave room for
+ * RRsets to come. */
 struct node {
 	uint64_t hash; /* name_hash() */
 	uint8_t flags;
@@ -38,13 +39,28 @@ struct node {
 	struct rrset *rrsets[];
 };
 
+/* types[i] is rrsets[i]->type. */
+static inline const uint16_t *node_types(const struct node *n)
+{
+	return (const uint16_t *)(n->rrsets + n->rrset_room);
+}
+
 static inline const uint8_t *node_name(const struct node *n)
 {
-	return (const uint8_t *)(n->rrsets + n->rrset_room);
+	return (const uint8_t *)(node_types(n) + n->rrset_room);
 }
 
 /* NULL where the node has no RRset of the type. */
-struct rrset *node_rrset(const struct node *n, uint16_t type);
+static inline struct rrset *node_rrset(const struct node *n, uint16_t type)
+{
+	const uint16_t *types = node_types(n);
+	for (unsigned i = 0; i < n->rrset_count; i++) {
+		if (types[i] >= type) {
+			return types[i] == type ? n->rrsets[i] : NULL;
+		}
+	}
+	return NULL;
+}
 
 enum denial {
 	DENIAL_NONE,

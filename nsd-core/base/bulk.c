@@ -1,0 +1,86 @@
+#include "nsd-core/base/bulk.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* From here on a mapping of its own: below, malloc is faster, and a page rounded up would count. */
+#define LARGE ((size_t)1 << 20)
+#define HUGE  ((size_t)2 << 20)
+
+static size_t rounded(size_t size)
+{
+	size_t to = size >= HUGE ? HUGE : (size_t)4096;
+
+	return (size + to - 1) & ~(to - 1);
+}
+
+/* Huge pages must lie at multiples of their size: more is mapped, and the ends given back. */
+static void *map(size_t size)
+{
+	size_t slack = size >= HUGE ? HUGE : 0;
+	uint8_t *p = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+
+	if (p == MAP_FAILED) {
+		return NULL;
+	}
+	if (slack > 0) {
+		size_t before = (HUGE - (uintptr_t)p % HUGE) % HUGE;
+		if (before > 0) {
+			munmap(p, before);
+		}
+		if (slack > before) {
+			munmap(p + before + size, slack - before);
+		}
+		p += before;
+		/* Where the kernel has none the pages are small ones. */
+		(void)madvise(p, size, MADV_HUGEPAGE);
+	}
+	return p;
+}
+
+void *bulk_alloc(size_t size)
+{
+	if (size > SIZE_MAX / 2) {
+		return NULL;
+	}
+	return size < LARGE ? malloc(size) : map(rounded(size));
+}
+
+void *bulk_grow(void *p, size_t old, size_t size)
+{
+	if (size < LARGE && old < LARGE) {
+		return realloc(p, size);
+	}
+	if (old >= LARGE && rounded(old) == rounded(size)) {
+		return p;
+	}
+	void *more = bulk_alloc(size);
+	if (more == NULL) {
+		return NULL;
+	}
+	if (old >= LARGE) {
+		/* Page tables are moved, not octets. */
+		void *moved =
+			mremap(p, rounded(old), rounded(old), MREMAP_MAYMOVE | MREMAP_FIXED, more);
+		if (moved != MAP_FAILED) {
+			return more;
+		}
+	}
+	if (old > 0) {
+		memcpy(more, p, old);
+	}
+	bulk_free(p, old);
+	return more;
+}
+
+void bulk_free(void *p, size_t size)
+{
+	if (size < LARGE) {
+		free(p);
+	} else if (p != NULL) {
+		munmap(p, rounded(size));
+	}
+}

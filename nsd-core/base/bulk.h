@@ -1,0 +1,12 @@
+/* Buffers that may be large. A small one is malloc's; a large one comes from the system, in huge
+ * pages where there are any, and goes back to it when it is freed: what a million records needed is
+ * not kept, and costs one page fault for 512. */
+#pragma once
+
+#include <stddef.h>
+
+/* Contents undefined. NULL when memory is out. size > 0. */
+void *bulk_alloc(size_t size);
+/* As realloc(), size >= old; p NULL with old 0, or of that size. On failure p is as it was. */
+void *bulk_grow(void *p, size_t old, size_t size);
+void bulk_free(void *p, size_t size); /* takes NULL */

@@ -1,0 +1,92 @@
+#include "nsd-core/base/bulk.h"
+#include "nsd-core/base/parallel.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MB ((size_t)1 << 20)
+
+static void fill(uint8_t *p, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		p[i] = (uint8_t)(i * 7 >> 3);
+	}
+}
+
+static void assert_filled(const uint8_t *p, size_t to)
+{
+	for (size_t i = 0; i < to; i++) {
+		assert_int_equal(p[i], (uint8_t)(i * 7 >> 3));
+	}
+}
+
+/* From malloc's sizes through small pages to huge ones. */
+static void test_grow(void **state)
+{
+	(void)state;
+	static const size_t sizes[] = {1,	   100,	       MB - 1,	   MB,	   MB + 1,
+				       2 * MB - 1, 2 * MB + 1, 2 * MB + 2, 3 * MB, 9 * MB};
+	uint8_t *p = NULL;
+	size_t old = 0;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		p = bulk_grow(p, old, sizes[i]);
+		assert_non_null(p);
+		assert_filled(p, old);
+		fill(p, old, sizes[i]);
+		old = sizes[i];
+	}
+	bulk_free(p, old);
+	bulk_free(NULL, 3 * MB);
+	bulk_free(NULL, 0);
+}
+
+static void test_alloc(void **state)
+{
+	(void)state;
+	for (size_t size = 1; size < 8 * MB; size = size * 3 + 1) {
+		uint8_t *p = bulk_alloc(size);
+		assert_non_null(p);
+		memset(p, 1, size);
+		bulk_free(p, size);
+	}
+	assert_null(bulk_alloc(SIZE_MAX));
+	assert_null(bulk_alloc(SIZE_MAX / 4));
+}
+
+struct counts {
+	atomic_uint runs[PARALLEL_MAX];
+};
+
+static void count_run(void *ctx, unsigned i)
+{
+	struct counts *c = ctx;
+	atomic_fetch_add(&c->runs[i], 1);
+}
+
+static void test_parallel(void **state)
+{
+	(void)state;
+	assert_in_range(parallel_cpus(), 1, PARALLEL_MAX);
+	for (unsigned count = 0; count <= PARALLEL_MAX; count++) {
+		struct counts c = {0};
+		parallel_run(count, count_run, &c);
+		for (unsigned i = 0; i < PARALLEL_MAX; i++) {
+			assert_int_equal(atomic_load(&c.runs[i]), i < count);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_alloc),
+		cmocka_unit_test(test_parallel),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -121,6 +121,17 @@ static void clear_draft_flags(const struct draft *d, enum node_kind kind, const 
 	}
 }
 
+static const struct node *find_apex_wildcard(const struct version *v)
+{
+	static const uint8_t star[] = {1, '*'};
+	uint8_t name[NAME_MAX_LEN];
+	size_t len;
+	bool matches;
+	return name_join(star, sizeof(star), v->apex_name, name, &len) == ST_OK
+		       ? version_nsec(v, name, &matches)
+		       : NULL;
+}
+
 /* Everything that can fail is over. */
 static void move_out(struct draft *d, const struct freeze *f, struct pending *pending,
 		     struct version *v)
@@ -145,6 +156,7 @@ static void move_out(struct draft *d, const struct freeze *f, struct pending *pe
 		d->base = NULL;
 		retired_init(&d->replaced);
 	}
+	v->apex_wildcard = find_apex_wildcard(v);
 	d->touched.count = 0;
 	d->touched_nsec3.count = 0;
 	d->names = (struct nindex){0};

@@ -1,79 +1,18 @@
 #include "zones/nindex.h"
 
-#include "zones/version.h"
+#include "zones/nindex_page.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
-#define SLOT_BITS_MIN 3
-#define SLOT_BITS_MAX 6
-#define DIR_BITS_MAX  8
-/* Hash bits that directories may use up; the lowest 16 are the slots' tags. */
-#define DEPTH_MAX 48
-
-/* A slot is 0 or the node's address with the hash's low 16 bits above it: user space addresses have
- * 48 bits on every platform of ours. The tag's low bits are the slot's home, so that a page can be
- * rearranged without touching its nodes. */
-#define POINTER_BITS 48
-#define POINTER_MASK ((UINT64_C(1) << POINTER_BITS) - 1)
-
-struct leaf {
-	uint64_t stamp;
-	uint16_t count;
-	uint8_t depth; /* hash bits that all its names have in common */
-	uint8_t bits;  /* log2 of the slots */
-	uint64_t slots[];
-};
-
-struct dir {
-	uint64_t stamp;
-	uint8_t depth; /* hash bits used above it */
-	uint8_t bits;  /* log2 of the children */
-	uintptr_t child[];
-};
-
-/* References to pages: NULL, a directory, or a leaf with its size in the low bits, so that a
- * look-up need not read the page's head. malloc() aligns to 16. */
-#define REF_DIR	 ((uintptr_t)8)
-#define REF_BITS ((uintptr_t)15)
-
-static struct dir *ref_dir(uintptr_t ref)
-{
-	return (struct dir *)(ref & ~REF_BITS);
-}
-
-static struct leaf *ref_leaf(uintptr_t ref)
-{
-	return (struct leaf *)(ref & ~REF_BITS);
-}
-
-static uintptr_t leaf_ref(const struct leaf *leaf)
-{
-	return (uintptr_t)leaf | (uintptr_t)(leaf->bits - SLOT_BITS_MIN);
-}
-
-static uintptr_t dir_ref(const struct dir *dir)
-{
-	return (uintptr_t)dir | REF_DIR;
-}
-
-static uint64_t slot_of(const struct node *n)
-{
-	assert(((uintptr_t)n >> POINTER_BITS) == 0);
-	return n->hash << POINTER_BITS | (uint64_t)(uintptr_t)n;
-}
-
-static const struct node *slot_node(uint64_t slot)
-{
-	return (const struct node *)(uintptr_t)(slot & POINTER_MASK);
-}
+/* From a node's start to a place in its second cache line, where its name most likely ends. */
+#define NODE_LINE 48
 
 static size_t dir_index(const struct dir *dir, uint64_t hash)
 {
 	return (size_t)(hash << dir->depth >> (64 - dir->bits));
 }
 
-static uintptr_t find_leaf(const struct nindex *ix, uint64_t hash)
+uintptr_t nindex_page(const struct nindex *ix, uint64_t hash)
 {
 	uintptr_t ref = ix->root;
 
@@ -81,64 +20,53 @@ static uintptr_t find_leaf(const struct nindex *ix, uint64_t hash)
 		const struct dir *dir = ref_dir(ref);
 		ref = dir->child[dir_index(dir, hash)];
 	}
+	if (ref != 0) {
+		__builtin_prefetch(&ref_leaf(ref)->slots[hash & ref_mask(ref)]);
+	}
 	return ref;
 }
 
-const struct node *nindex_find(const struct nindex *ix, uint64_t hash, const uint8_t *name)
+void nindex_page_prefetch(uintptr_t page, uint64_t hash)
 {
-	uintptr_t ref = find_leaf(ix, hash);
-	if (ref == 0) {
-		return NULL;
+	if (page == 0) {
+		return;
 	}
-	const uint64_t *slots = ref_leaf(ref)->slots;
-	size_t mask = ((size_t)1 << ((ref & REF_BITS) + SLOT_BITS_MIN)) - 1;
-	uint64_t tag = hash << POINTER_BITS;
+	const uint64_t *slots = ref_leaf(page)->slots;
+	size_t mask = ref_mask(page);
 	/* A page is never full, so there is an empty slot to end at. */
 	for (size_t i = hash & mask; slots[i] != 0; i = (i + 1) & mask) {
-		if ((slots[i] & ~POINTER_MASK) != tag) {
+		if ((slots[i] ^ hash << POINTER_BITS) >> POINTER_BITS == 0) {
+			const struct node *n = slot_node(slots[i]);
+			__builtin_prefetch(n);
+			__builtin_prefetch((const uint8_t *)n + NODE_LINE);
+			return;
+		}
+	}
+}
+
+const struct node *nindex_page_find(uintptr_t page, uint64_t hash, const uint8_t *name, size_t len)
+{
+	if (page == 0) {
+		return NULL;
+	}
+	const uint64_t *slots = ref_leaf(page)->slots;
+	size_t mask = ref_mask(page);
+	for (size_t i = hash & mask; slots[i] != 0; i = (i + 1) & mask) {
+		if ((slots[i] ^ hash << POINTER_BITS) >> POINTER_BITS != 0) {
 			continue;
 		}
 		const struct node *n = slot_node(slots[i]);
-		if (n->hash == hash && name_equal(node_name(n), name)) {
+		if (n->hash == hash && n->name_len == len &&
+		    name_equal_len(node_name(n), name, len)) {
 			return n;
 		}
 	}
 	return NULL;
 }
 
-void nindex_prefetch_page(const struct nindex *ix, uint64_t hash)
+const struct node *nindex_find(const struct nindex *ix, uint64_t hash, const uint8_t *name)
 {
-	uintptr_t ref = find_leaf(ix, hash);
-	if (ref != 0) {
-		size_t mask = ((size_t)1 << ((ref & REF_BITS) + SLOT_BITS_MIN)) - 1;
-		__builtin_prefetch(&ref_leaf(ref)->slots[hash & mask]);
-	}
-}
-
-void nindex_prefetch_node(const struct nindex *ix, uint64_t hash)
-{
-	uintptr_t ref = find_leaf(ix, hash);
-	if (ref == 0) {
-		return;
-	}
-	const uint64_t *slots = ref_leaf(ref)->slots;
-	size_t mask = ((size_t)1 << ((ref & REF_BITS) + SLOT_BITS_MIN)) - 1;
-	for (size_t i = hash & mask; slots[i] != 0; i = (i + 1) & mask) {
-		if ((slots[i] ^ hash << POINTER_BITS) >> POINTER_BITS == 0) {
-			__builtin_prefetch(slot_node(slots[i]));
-			return;
-		}
-	}
-}
-
-static size_t leaf_size(unsigned bits)
-{
-	return sizeof(struct leaf) + (sizeof(uint64_t) << bits);
-}
-
-static size_t dir_size(unsigned bits)
-{
-	return sizeof(struct dir) + (sizeof(uintptr_t) << bits);
+	return nindex_page_find(nindex_page(ix, hash), hash, name, name_len(name));
 }
 
 static struct leaf *leaf_new(const struct cow *cow, unsigned bits, unsigned depth)
@@ -150,23 +78,6 @@ static struct leaf *leaf_new(const struct cow *cow, unsigned bits, unsigned dept
 		leaf->depth = (uint8_t)depth;
 	}
 	return leaf;
-}
-
-static void leaf_put(struct leaf *leaf, uint64_t slot)
-{
-	size_t mask = ((size_t)1 << leaf->bits) - 1;
-	size_t i = (slot >> POINTER_BITS) & mask;
-	while (leaf->slots[i] != 0) {
-		i = (i + 1) & mask;
-	}
-	leaf->slots[i] = slot;
-	leaf->count++;
-}
-
-static bool leaf_is_full(const struct leaf *leaf)
-{
-	/* Three quarters: longer runs of slots would cost more than the memory saved. */
-	return leaf->count >= (3u << leaf->bits >> 2);
 }
 
 /* Where a page hangs: 'dir' NULL for the root. All of the page's references are dir->child[first ..
@@ -212,7 +123,7 @@ static void *copy_page(const struct cow *cow, const void *page, size_t size)
 	if (copy != NULL) {
 		memcpy(copy, page, size);
 		memcpy(copy, &cow->stamp, sizeof(cow->stamp)); /* both kinds start with it */
-		retired_add_block(cow->retired, page);
+		retired_add_page(cow->retired, page);
 	}
 	return copy;
 }

@@ -72,42 +72,42 @@ enum denial {
  * that many digests: such a chain is kept, and proves nothing. */
 #define NSEC3_ITERATIONS_MAX 500
 
+/* What every answer reads comes first, in two cache lines; then what proofs read. */
 struct version {
+	struct nindex names;	  /* every node, by hash (not those that own only an NSEC3) */
+	const uint8_t *apex_name; /* lower case */
+	const struct node *apex;
+	struct rrset *soa;
+	void *keys;	       /* the signer's key set this version was made for; NULL: not signed
+				  by us. Shared by versions. */
+	uint32_t negative_ttl; /* min(SOA TTL, SOA MINIMUM), RFC 2308, 9077 */
+	uint8_t apex_labels;
+	bool is_signed; /* answers to DO carry RRSIGs: by policy, or the file holds them */
+	/* From the content: NSEC3 where the apex has an NSEC3PARAM of SHA-1 with at most
+	 * NSEC3_ITERATIONS_MAX iterations and there are NSEC3s, else NSEC where the apex has one.
+	 */
+	enum denial denial;
+	struct btree chain; /* DENIAL_NSEC: every NODE_CHAIN node; else empty */
+	/* DENIAL_NSEC: the node whose NSEC matches or covers the wildcard below the apex, which
+	 * most proofs of non-existence want; NULL: the chain has a hole there. */
+	const struct node *apex_wildcard;
+	struct btree nsec3; /* nodes of NSEC3 owners: these own an NSEC3 only and are in no other
+			       index */
+	struct btree order; /* every node, canonical order */
+
 	_Atomic(uint32_t) refs;
 	struct rcu_node rcu;
 	uint64_t stamp;		 /* that of the pages its draft made; one more than the base's */
 	struct version *newer;	 /* referenced; set when this one is succeeded */
 	struct retired retired;	 /* what only this and older versions use */
 	struct pending *pending; /* made from a base it does not succeed yet */
-
-	const uint8_t *apex_name; /* lower case */
-	uint8_t apex_labels;
-	const struct node *apex;
-	struct rrset *soa;
+	void (*keys_unref)(void *keys);
 	uint32_t serial;
-	uint32_t negative_ttl; /* min(SOA TTL, SOA MINIMUM), RFC 2308, 9077 */
-
-	struct nindex names; /* every node, by hash (not those that own only an NSEC3) */
-	struct btree order;  /* every node, canonical order */
-	struct btree chain;  /* DENIAL_NSEC: every NODE_CHAIN node; else empty */
-	struct btree nsec3;  /* nodes of NSEC3 owners: these own an NSEC3 only and are in no other
-				index */
-	/* From the content: NSEC3 where the apex has an NSEC3PARAM of SHA-1 with at most
-	 * NSEC3_ITERATIONS_MAX iterations and there are NSEC3s, else NSEC where the apex has one.
-	 */
-	enum denial denial;
-	uint8_t nsec3_salt[255];
-	uint8_t nsec3_salt_len;
-	uint16_t nsec3_iterations;
-
-	bool is_signed;	     /* answers to DO carry RRSIGs: by policy, or the file holds them */
 	size_t name_count;   /* names that own records */
 	size_t record_count; /* without RRSIGs and NSEC3s */
-
-	/* The signer's key set this version was made for; NULL: not signed by us. Shared by
-	 * versions. */
-	void *keys;
-	void (*keys_unref)(void *keys);
+	uint16_t nsec3_iterations;
+	uint8_t nsec3_salt_len;
+	uint8_t nsec3_salt[255];
 };
 
 /* Long references: ref inside a read section or while holding one already; unref anywhere. */
@@ -144,8 +144,36 @@ struct lookup {
 void version_lookup(const struct version *v, const struct name_ref *ref, bool ds,
 		    struct lookup *out);
 
+#define LOOKUPS_MAX 16
+
+/* One of up to LOOKUPS_MAX look-ups that are made side by side, so that they wait for memory
+ * together and not one after the other. 'version', 'name' and 'ds' are the caller's, as for
+ * version_lookup(); 'found' is the result; the rest is version_lookup_many()'s own. */
+struct lookup_job {
+	const struct version *version;
+	const struct name_ref *name;
+	bool ds;
+	struct lookup found;
+
+	uint8_t step;	/* what is looked for next ... */
+	uint8_t labels; /* ... the ancestor with that many labels ... */
+	uint64_t hash;	/* ... which has this hash ... */
+	uintptr_t page; /* ... in this page of the index */
+	uint8_t low;	/* the closest encloser has that many labels or more ... */
+	uint8_t high;	/* ... and fewer than these */
+};
+
+/* Each as version_lookup(); the nodes found are on their way into the cache. */
+void version_lookup_many(struct lookup_job *const *jobs, size_t count);
+
 /* NSEC: the node whose NSEC matches or covers 'name'. NULL: no chain, or it has a hole there. */
 const struct node *version_nsec(const struct version *v, const uint8_t *name, bool *matches);
+/* The same where the search in the chain is made already: 'floor' is what btree_find_floor() gave.
+ */
+const struct node *version_nsec_at(const struct version *v, const uint8_t *name,
+				   const struct node *floor, bool exact, bool *matches);
+/* Does the NSEC of 'owner' match or cover this name as well? */
+bool version_nsec_spans(const struct node *owner, const uint8_t *name);
 /* NSEC3 (RFC 5155): the same for the hash of 'name'. Computes the hash (SHA-1, iterations). */
 const struct node *version_nsec3(const struct version *v, const uint8_t *name, bool *matches);
 

@@ -182,6 +182,11 @@ bool name_equal(const uint8_t *a, const uint8_t *b)
 	return len == name_len(b) && octets_equal_nocase(a, b, len);
 }
 
+bool name_equal_len(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	return octets_equal_nocase(a, b, len);
+}
+
 bool name_is_below(const uint8_t *name, const uint8_t *ancestor)
 {
 	size_t len = name_len(ancestor);

@@ -35,6 +35,8 @@ char *name_to_text(const uint8_t *name, char *buf);
 /* Canonical order (RFC 4034 6.1): <0, 0, >0. */
 int name_compare(const uint8_t *a, const uint8_t *b);
 bool name_equal(const uint8_t *a, const uint8_t *b);
+/* The same of two names that both have 'len' octets. */
+bool name_equal_len(const uint8_t *a, const uint8_t *b, size_t len);
 /* Is 'name' equal to or below 'ancestor'? */
 bool name_is_below(const uint8_t *name, const uint8_t *ancestor);
 /* Labels that both end in, the root not counted. */

@@ -195,22 +195,29 @@ static void test_like_hashes(void **state)
 	}
 }
 
-static void test_prefetch(void **state)
+/* The steps of a look-up one by one: no page, another name's page, a hash that no slot has. */
+static void test_steps(void **state)
 {
 	(void)state;
 	struct retired retired = {0};
 	struct cow cow = {.stamp = 1, .retired = &retired};
 	struct nindex ix = {0};
 	struct node *n = node_hashed(1, plain_hash(1));
-	nindex_prefetch_page(&ix, n->hash);
-	nindex_prefetch_node(&ix, n->hash);
+	struct node *other = node_hashed(2, plain_hash(2));
+	assert_int_equal(nindex_page(&ix, n->hash), 0);
+	nindex_page_prefetch(0, n->hash);
+	assert_null(nindex_page_find(0, n->hash, node_name(n), n->name_len));
 	assert_int_equal(nindex_insert(&ix, &cow, n), ST_OK);
-	nindex_prefetch_page(&ix, n->hash);
-	nindex_prefetch_node(&ix, n->hash);
-	nindex_prefetch_node(&ix, ~n->hash);
-	assert_ptr_equal(nindex_find(&ix, n->hash, node_name(n)), n);
+	uintptr_t page = nindex_page(&ix, n->hash);
+	assert_int_not_equal(page, 0);
+	nindex_page_prefetch(page, n->hash);
+	nindex_page_prefetch(page, ~n->hash);
+	assert_ptr_equal(nindex_page_find(page, n->hash, node_name(n), n->name_len), n);
+	assert_null(nindex_page_find(page, ~n->hash, node_name(n), n->name_len));
+	assert_null(nindex_page_find(page, n->hash, node_name(other), other->name_len));
 	nindex_free(&ix, 0);
 	free(n);
+	free(other);
 }
 
 int main(void)
@@ -218,7 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snapshots), cmocka_unit_test(test_abandon),
 		cmocka_unit_test(test_replace),	  cmocka_unit_test(test_like_hashes),
-		cmocka_unit_test(test_prefetch),
+		cmocka_unit_test(test_steps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,73 +23,105 @@ static const char zone_text[] =
 	"x.*.star A 192.0.2.10\n"
 	"* TXT \"top\"\n";
 
+static const struct lookup_case {
+	const char *name;
+	bool ds;
+	enum lookup_kind kind;
+	const char *node;     /* NULL: none */
+	const char *encloser; /* NULL: the node */
+} lookup_cases[] = {
+	{"z.test", false, LOOKUP_NODE, "z.test", NULL},
+	{"Z.TEST", false, LOOKUP_NODE, "z.test", NULL},
+	{"ns.z.test", false, LOOKUP_NODE, "ns.z.test", NULL},
+	{"NS.z.TeSt", false, LOOKUP_NODE, "ns.z.test", NULL},
+	{"a.ns.z.test", false, LOOKUP_NXDOMAIN, NULL, "ns.z.test"},
+	{"a.b.c.ns.z.test", false, LOOKUP_NXDOMAIN, NULL, "ns.z.test"},
+	{"none.z.test", false, LOOKUP_WILDCARD, "*.z.test", "z.test"},
+	{"a.b.none.z.test", false, LOOKUP_WILDCARD, "*.z.test", "z.test"},
+	{"*.z.test", false, LOOKUP_NODE, "*.z.test", NULL},
+	{"a.*.z.test", false, LOOKUP_NXDOMAIN, NULL, "*.z.test"},
+	{"wild.z.test", false, LOOKUP_NODE, "wild.z.test", NULL},
+	{"a.wild.z.test", false, LOOKUP_WILDCARD, "*.wild.z.test", "wild.z.test"},
+	{"b.a.wild.z.test", false, LOOKUP_WILDCARD, "*.wild.z.test", "wild.z.test"},
+	{"host.wild.z.test", false, LOOKUP_NODE, "host.wild.z.test", NULL},
+	/* A name that exists stops a wildcard further up (RFC 4592 2.2.1). */
+	{"a.host.wild.z.test", false, LOOKUP_NXDOMAIN, NULL, "host.wild.z.test"},
+	{"non.terminal.z.test", false, LOOKUP_NODE, "non.terminal.z.test", NULL},
+	{"empty.non.terminal.z.test", false, LOOKUP_NODE, "empty.non.terminal.z.test", NULL},
+	{"x.non.terminal.z.test", false, LOOKUP_NXDOMAIN, NULL, "non.terminal.z.test"},
+	{"a.b.empty.non.terminal.z.test", false, LOOKUP_NXDOMAIN, NULL,
+	 "empty.non.terminal.z.test"},
+	{"cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
+	{"cut.z.test", true, LOOKUP_NODE, "cut.z.test", NULL},
+	{"ns.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
+	{"ns.cut.z.test", true, LOOKUP_CUT, "cut.z.test", NULL},
+	{"a.b.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
+	/* The topmost cut is the zone's edge. */
+	{"lower.cut.z.test", true, LOOKUP_CUT, "cut.z.test", NULL},
+	{"ns.lower.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
+	{"x.ns.lower.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
+	{"moved.z.test", false, LOOKUP_NODE, "moved.z.test", NULL},
+	{"a.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
+	{"under.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
+	{"cut.under.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
+	{"a.cut.under.moved.z.test", true, LOOKUP_DNAME, "moved.z.test", NULL},
+	{"*.star.z.test", false, LOOKUP_NODE, "*.star.z.test", NULL},
+	{"q.star.z.test", false, LOOKUP_WILDCARD, "*.star.z.test", "star.z.test"},
+	{"q.*.star.z.test", false, LOOKUP_WILDCARD, "*.*.star.z.test", "*.star.z.test"},
+};
+
+#define LOOKUP_CASES (sizeof(lookup_cases) / sizeof(lookup_cases[0]))
+
+static void check_found(const struct lookup_case *c, const struct lookup *found)
+{
+	print_message("%s%s\n", c->name, c->ds ? " DS" : "");
+	assert_int_equal(found->kind, c->kind);
+	if (c->node == NULL) {
+		assert_null(found->node);
+	} else {
+		assert_true(name_equal(node_name(found->node), wire(c->node).octets));
+	}
+	const char *encloser = c->encloser == NULL ? c->node : c->encloser;
+	assert_true(name_equal(node_name(found->encloser), wire(encloser).octets));
+}
+
 static void test_lookup(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *name;
-		bool ds;
-		enum lookup_kind kind;
-		const char *node;     /* NULL: none */
-		const char *encloser; /* NULL: the node */
-	} cases[] = {
-		{"z.test", false, LOOKUP_NODE, "z.test", NULL},
-		{"Z.TEST", false, LOOKUP_NODE, "z.test", NULL},
-		{"ns.z.test", false, LOOKUP_NODE, "ns.z.test", NULL},
-		{"NS.z.TeSt", false, LOOKUP_NODE, "ns.z.test", NULL},
-		{"a.ns.z.test", false, LOOKUP_NXDOMAIN, NULL, "ns.z.test"},
-		{"a.b.c.ns.z.test", false, LOOKUP_NXDOMAIN, NULL, "ns.z.test"},
-		{"none.z.test", false, LOOKUP_WILDCARD, "*.z.test", "z.test"},
-		{"a.b.none.z.test", false, LOOKUP_WILDCARD, "*.z.test", "z.test"},
-		{"*.z.test", false, LOOKUP_NODE, "*.z.test", NULL},
-		{"a.*.z.test", false, LOOKUP_NXDOMAIN, NULL, "*.z.test"},
-		{"wild.z.test", false, LOOKUP_NODE, "wild.z.test", NULL},
-		{"a.wild.z.test", false, LOOKUP_WILDCARD, "*.wild.z.test", "wild.z.test"},
-		{"b.a.wild.z.test", false, LOOKUP_WILDCARD, "*.wild.z.test", "wild.z.test"},
-		{"host.wild.z.test", false, LOOKUP_NODE, "host.wild.z.test", NULL},
-		/* A name that exists stops a wildcard further up (RFC 4592 2.2.1). */
-		{"a.host.wild.z.test", false, LOOKUP_NXDOMAIN, NULL, "host.wild.z.test"},
-		{"non.terminal.z.test", false, LOOKUP_NODE, "non.terminal.z.test", NULL},
-		{"empty.non.terminal.z.test", false, LOOKUP_NODE, "empty.non.terminal.z.test",
-		 NULL},
-		{"x.non.terminal.z.test", false, LOOKUP_NXDOMAIN, NULL, "non.terminal.z.test"},
-		{"a.b.empty.non.terminal.z.test", false, LOOKUP_NXDOMAIN, NULL,
-		 "empty.non.terminal.z.test"},
-		{"cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
-		{"cut.z.test", true, LOOKUP_NODE, "cut.z.test", NULL},
-		{"ns.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
-		{"ns.cut.z.test", true, LOOKUP_CUT, "cut.z.test", NULL},
-		{"a.b.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
-		/* The topmost cut is the zone's edge. */
-		{"lower.cut.z.test", true, LOOKUP_CUT, "cut.z.test", NULL},
-		{"ns.lower.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
-		{"x.ns.lower.cut.z.test", false, LOOKUP_CUT, "cut.z.test", NULL},
-		{"moved.z.test", false, LOOKUP_NODE, "moved.z.test", NULL},
-		{"a.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
-		{"under.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
-		{"cut.under.moved.z.test", false, LOOKUP_DNAME, "moved.z.test", NULL},
-		{"a.cut.under.moved.z.test", true, LOOKUP_DNAME, "moved.z.test", NULL},
-		{"*.star.z.test", false, LOOKUP_NODE, "*.star.z.test", NULL},
-		{"q.star.z.test", false, LOOKUP_WILDCARD, "*.star.z.test", "star.z.test"},
-		{"q.*.star.z.test", false, LOOKUP_WILDCARD, "*.*.star.z.test", "*.star.z.test"},
-	};
 	struct version *v = version_of("z.test", NULL, zone_text);
-	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-		struct wire_name name = wire(cases[c].name);
+	for (size_t i = 0; i < LOOKUP_CASES; i++) {
+		struct wire_name name = wire(lookup_cases[i].name);
 		struct lookup found;
 		struct name_ref ref;
-		print_message("%s%s\n", cases[c].name, cases[c].ds ? " DS" : "");
 		name_ref_init(&ref, name.octets);
-		version_lookup(v, &ref, cases[c].ds, &found);
-		assert_int_equal(found.kind, cases[c].kind);
-		if (cases[c].node == NULL) {
-			assert_null(found.node);
-		} else {
-			assert_true(name_equal(node_name(found.node), wire(cases[c].node).octets));
+		version_lookup(v, &ref, lookup_cases[i].ds, &found);
+		check_found(&lookup_cases[i], &found);
+	}
+	version_unref(v);
+}
+
+/* Side by side each finds what it finds alone, however many steps its neighbours take. */
+static void test_lookup_many(void **state)
+{
+	(void)state;
+	struct version *v = version_of("z.test", NULL, zone_text);
+	static struct wire_name names[LOOKUPS_MAX];
+	static struct name_ref refs[LOOKUPS_MAX];
+	for (size_t from = 0; from < LOOKUP_CASES; from++) {
+		struct lookup_job jobs[LOOKUPS_MAX] = {0};
+		struct lookup_job *list[LOOKUPS_MAX];
+		size_t count = 1 + from % LOOKUPS_MAX;
+		for (size_t i = 0; i < count; i++) {
+			const struct lookup_case *c = &lookup_cases[(from + 5 * i) % LOOKUP_CASES];
+			names[i] = wire(c->name);
+			name_ref_init(&refs[i], names[i].octets);
+			jobs[i] = (struct lookup_job){.version = v, .name = &refs[i], .ds = c->ds};
+			list[i] = &jobs[i];
 		}
-		const char *encloser =
-			cases[c].encloser == NULL ? cases[c].node : cases[c].encloser;
-		assert_true(name_equal(node_name(found.encloser), wire(encloser).octets));
+		version_lookup_many(list, count);
+		for (size_t i = 0; i < count; i++) {
+			check_found(&lookup_cases[(from + 5 * i) % LOOKUP_CASES], &jobs[i].found);
+		}
 	}
 	version_unref(v);
 }
@@ -205,7 +237,15 @@ static void test_nsec(void **state)
 		assert_non_null(n);
 		assert_true(name_equal(node_name(n), wire(cases[c].owner).octets));
 		assert_int_equal(matches, cases[c].matches);
+		/* The last one's next is the apex: what comes after it is what it spans. */
+		assert_true(version_nsec_spans(n, wire(cases[c].name).octets));
+		assert_false(version_nsec_spans(n, v->apex_name) && n != v->apex);
 	}
+	assert_false(version_nsec_spans(v->apex, wire("c.z.test").octets));
+	bool matches = true;
+	assert_ptr_equal(v->apex_wildcard, version_nsec(v, wire("*.z.test").octets, &matches));
+	assert_ptr_equal(v->apex_wildcard, v->apex);
+	assert_false(matches);
 	version_unref(v);
 }
 
@@ -394,6 +434,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_lookup_many),
 		cmocka_unit_test(test_lookup_longest_names),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_nsec),

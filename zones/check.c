@@ -447,7 +447,7 @@ static void drop_signed(struct checker *k)
 		}
 		memmove(c->records + records, c->records + set.first,
 			set.count * sizeof(*c->records));
-		c->sets[sets++] = (struct record_set){records, set.count};
+		c->sets[sets++] = (struct record_set){(uint32_t)records, set.count};
 		records += set.count;
 	}
 	c->set_count = sets;

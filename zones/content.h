@@ -24,8 +24,8 @@ struct record {
 
 /* The records of one owner and type: records[first .. first + count). */
 struct record_set {
-	size_t first;
-	size_t count;
+	uint32_t first;
+	uint32_t count;
 };
 
 struct content {
@@ -36,7 +36,7 @@ struct content {
 	struct record *records;
 	size_t record_count, record_room;
 	struct record_set *sets; /* after content_sort() */
-	size_t set_count;
+	size_t set_count, set_room;
 };
 
 void content_init(struct content *c, const uint8_t *apex);
@@ -47,8 +47,10 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 /* Index of a file's name, for places. */
 enum status content_file(struct content *c, const char *name, uint16_t *out) MUST_USE;
 /* Sorts by owner (canonical), type, RDATA (canonical); drops duplicates; fills 'sets'. RRSIGs sort
- * by the type they cover. */
+ * by the type they cover. Equal owners share their name from then on: the pointers are equal. */
 enum status content_sort(struct content *c) MUST_USE;
+/* The same in so many parts at once, at most PARALLEL_MAX: content_sort() chooses by size. */
+enum status content_sort_parts(struct content *c, unsigned parts) MUST_USE;
 
 struct check_options {
 	bool signing; /* a policy signs this zone: DNSSEC records of the file are dropped (one

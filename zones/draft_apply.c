@@ -56,7 +56,7 @@ static struct record_set find_rrsigs(const struct content *c, const struct owner
 				continue;
 			}
 			if (found.count++ == 0) {
-				found.first = c->sets[i].first + k;
+				found.first = c->sets[i].first + (uint32_t)k;
 			}
 		}
 	}

@@ -1,8 +1,9 @@
 #include "nsd-core/base/arena.h"
 
+#include "nsd-core/base/bulk.h"
+
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ARENA_ALIGN 16
@@ -20,11 +21,16 @@ void arena_init(struct arena *a, size_t block_size)
 	*a = (struct arena){.block_size = block_size};
 }
 
+static void block_free(struct arena_block *b)
+{
+	bulk_free(b, sizeof(*b) + b->size);
+}
+
 static void blocks_free(struct arena_block *b)
 {
 	while (b != NULL) {
 		struct arena_block *next = b->next;
-		free(b);
+		block_free(b);
 		b = next;
 	}
 }
@@ -48,7 +54,7 @@ void arena_reset(struct arena *a)
 	keep->used = 0;
 	/* A block made for one large request is not kept, lest one outlier hold memory for ever. */
 	if (keep->size > a->block_size) {
-		free(keep);
+		block_free(keep);
 		a->blocks = NULL;
 	}
 }
@@ -58,7 +64,7 @@ static struct arena_block *block_new(size_t size)
 	if (size > SIZE_MAX - sizeof(struct arena_block)) {
 		return NULL;
 	}
-	struct arena_block *b = malloc(sizeof(*b) + size);
+	struct arena_block *b = bulk_alloc(sizeof(*b) + size);
 	if (b != NULL) {
 		b->next = NULL;
 		b->size = size;
@@ -87,6 +93,19 @@ static void *arena_alloc_slow(struct arena *a, size_t size)
 		a->blocks = b;
 	}
 	return b->data;
+}
+
+void arena_take(struct arena *to, struct arena *from)
+{
+	struct arena_block **end = &to->blocks;
+
+	/* Behind the head, whose room is still of use. */
+	while (*end != NULL) {
+		end = &(*end)->next;
+	}
+	*end = from->blocks;
+	to->used_bytes += from->used_bytes;
+	arena_init(from, from->block_size);
 }
 
 static void *arena_cut(struct arena *a, size_t size, size_t align)

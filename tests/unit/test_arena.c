@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -94,6 +95,32 @@ static void reset_lets_go_of_a_large_block(void **state)
 	arena_reset(&a);
 }
 
+static void one_arena_takes_all_of_another(void **state)
+{
+	struct arena a;
+	struct arena b;
+	char *kept[40];
+
+	(void)state;
+	arena_init(&a, 64);
+	arena_init(&b, 64);
+	arena_take(&a, &b);
+	for (int i = 0; i < 40; i++) {
+		kept[i] = arena_printf(i % 2 == 0 ? &a : &b, "%d", i);
+	}
+	size_t used = a.used_bytes + b.used_bytes;
+	arena_take(&a, &b);
+	assert_null(b.blocks);
+	assert_int_equal(b.used_bytes, 0);
+	assert_int_equal(a.used_bytes, used);
+	assert_non_null(arena_alloc(&b, 16));
+	arena_fini(&b);
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(strtol(kept[i], NULL, 10), i);
+	}
+	arena_fini(&a);
+}
+
 static void impossible_sizes_give_null(void **state)
 {
 	static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 8, SIZE_MAX - 31};
@@ -133,6 +160,7 @@ int main(void)
 		cmocka_unit_test(large_request_leaves_the_block_in_use),
 		cmocka_unit_test(reset_gives_the_same_memory_again),
 		cmocka_unit_test(reset_lets_go_of_a_large_block),
+		cmocka_unit_test(one_arena_takes_all_of_another),
 		cmocka_unit_test(impossible_sizes_give_null),
 		cmocka_unit_test(printf_makes_room_for_its_text),
 	};

@@ -1,6 +1,8 @@
 #include "zones/content.h"
 #include "zones/rdata.h"
 
+#include "nsd-core/base/parallel.h"
+
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +195,77 @@ static void test_sort_many(void **state)
 	content_fini(&c);
 }
 
+enum made {
+	MADE_AT_RANDOM,
+	MADE_IN_ORDER,
+	MADE_OUTSIDE, /* some owners are not in the zone */
+	MADE_FEW,     /* fewer owners than parts */
+};
+
+static void make(struct content *c, enum made made)
+{
+	uint32_t x = 7;
+	content_init(c, apex);
+	for (uint32_t i = 0; i < (made == MADE_FEW ? 5 : 4000); i++) {
+		char owner[64];
+		char data[4] = {0};
+		x = x * 1664525 + 1013904223;
+		uint32_t number = made == MADE_IN_ORDER ? i / 3 : x >> 20;
+		bool outside = made == MADE_OUTSIDE && x >> 28 == 3;
+		/* The same first sixteen octets, and some names below others. */
+		snprintf(owner, sizeof(owner), "%shost-with-a-long-name-%06u%s",
+			 made == MADE_AT_RANDOM && number % 5 == 0 ? "\\001b." : "", number,
+			 outside ? ".example.org." : "");
+		data[3] = (char)(x >> 28 & 3); /* now and then twice the same */
+		add(c, owner, (x >> 30) == 1 ? RR_CAA : RR_A, 1, data, 4);
+	}
+}
+
+static void assert_same(const struct content *a, const struct content *b)
+{
+	assert_int_equal(a->record_count, b->record_count);
+	assert_int_equal(a->set_count, b->set_count);
+	for (size_t i = 0; i < a->record_count; i++) {
+		const struct record *x = &a->records[i];
+		const struct record *y = &b->records[i];
+		assert_true(name_equal(x->owner, y->owner));
+		assert_int_equal(x->seq, y->seq);
+		assert_int_equal(x->type, y->type);
+		assert_memory_equal(x->rdata, y->rdata, x->rdata_len);
+		assert_true(i == 0 ||
+			    name_equal(x->owner, x[-1].owner) == (y->owner == y[-1].owner));
+	}
+	for (size_t i = 0; i < a->set_count; i++) {
+		assert_int_equal(a->sets[i].first, b->sets[i].first);
+		assert_int_equal(a->sets[i].count, b->sets[i].count);
+	}
+}
+
+static void test_sort_parts(void **state)
+{
+	(void)state;
+	for (enum made made = MADE_AT_RANDOM; made <= MADE_FEW; made++) {
+		struct content whole;
+		make(&whole, made);
+		assert_int_equal(content_sort_parts(&whole, 1), ST_OK);
+		for (size_t i = 1; i < whole.record_count; i++) {
+			assert_true(name_compare(whole.records[i - 1].owner,
+						 whole.records[i].owner) <= 0);
+		}
+		for (unsigned parts = 2; parts <= PARALLEL_MAX; parts++) {
+			struct content c;
+			make(&c, made);
+			assert_int_equal(content_sort_parts(&c, parts), ST_OK);
+			assert_same(&whole, &c);
+			/* And of what is sorted already. */
+			assert_int_equal(content_sort_parts(&c, parts), ST_OK);
+			assert_same(&whole, &c);
+			content_fini(&c);
+		}
+		content_fini(&whole);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_rrsigs_by_covered_type),
 		cmocka_unit_test(test_sort_empty),
 		cmocka_unit_test(test_sort_many),
+		cmocka_unit_test(test_sort_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

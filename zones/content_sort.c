@@ -1,0 +1,430 @@
+/* Sorting what was read. Runs of records of one owner are sorted, not records: by 16 octets of the
+ * owner's sort key, and by name where these are equal. Each thread sorts the runs of a part of the
+ * file; then each gathers a range of the names from all parts. */
+#include "zones/content.h"
+#include "zones/rdata.h"
+
+#include "nsd-core/base/bulk.h"
+#include "nsd-core/base/parallel.h"
+
+#include <stdlib.h>
+
+/* Below, a thread costs more than it saves. */
+#define RECORDS_PER_PART 16384
+/* Runs looked at in each part to divide the names into ranges of about the same size. */
+#define SAMPLES 32
+/* Runs are sorted by insertion up to here. */
+#define FEW 12
+/* Records lie where the file had them: asked for so many runs ahead. */
+#define AHEAD 8
+
+struct run {
+	uint64_t prefix[2]; /* of the sort key behind the apex's; zero where names are outside */
+	uint32_t first;
+	uint32_t count;
+};
+
+/* A part of the file, and then a range of the names. */
+struct part {
+	size_t record; /* its records: to the next part's */
+	struct run *runs;
+	struct run *spare;
+	size_t run_count;
+	bool in_order;
+	bool outside; /* some owner is not in the zone */
+	/* The range's records and sets, from 'base' on. */
+	size_t base;
+	size_t kept;
+	size_t set_count;
+};
+
+struct sorting {
+	struct content *c;
+	uint8_t apex_key[NAME_KEY_MAX];
+	size_t apex_key_len;
+	unsigned count;
+	struct part parts[PARALLEL_MAX + 1];
+	/* starts[range][part]: the range's first run in the part. */
+	size_t starts[PARALLEL_MAX + 1][PARALLEL_MAX];
+	struct record *records; /* where they are gathered: the content's own if in order already */
+	struct record_set *sets;
+};
+
+static int run_compare(const struct content *c, const struct run *a, const struct run *b)
+{
+	for (int i = 0; i < 2; i++) {
+		if (a->prefix[i] != b->prefix[i]) {
+			return a->prefix[i] < b->prefix[i] ? -1 : 1;
+		}
+	}
+	return name_compare(c->records[a->first].owner, c->records[b->first].owner);
+}
+
+/* In order; runs of the same owner as they stand in the file. */
+static bool run_before(const struct content *c, const struct run *a, const struct run *b)
+{
+	int order = run_compare(c, a, b);
+	return order < 0 || (order == 0 && a->first < b->first);
+}
+
+static void sort_few(const struct content *c, struct run *runs, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		struct run run = runs[i];
+		size_t at = i;
+		for (; at > 0 && run_before(c, &run, &runs[at - 1]); at--) {
+			runs[at] = runs[at - 1];
+		}
+		runs[at] = run;
+	}
+}
+
+/* Merge sort, which does next to nothing where the halves are in order. spare: half as many. */
+static void sort_runs(const struct content *c, struct run *runs, size_t count, struct run *spare)
+{
+	size_t half = count / 2;
+	size_t left = 0;
+	size_t right = half;
+	if (count <= FEW) {
+		sort_few(c, runs, count);
+		return;
+	}
+	sort_runs(c, runs, half, spare);
+	sort_runs(c, runs + half, count - half, spare);
+	if (run_before(c, &runs[half - 1], &runs[half])) {
+		return;
+	}
+	memcpy(spare, runs, half * sizeof(*runs));
+	for (size_t i = 0; left < half; i++) {
+		bool take_right = right < count && run_before(c, &runs[right], &spare[left]);
+		runs[i] = take_right ? runs[right++] : spare[left++];
+	}
+}
+
+static void run_init(const struct sorting *s, struct part *p, struct run *run, size_t first)
+{
+	uint8_t key[NAME_KEY_MAX + 2 * sizeof(uint64_t)];
+	size_t len = name_sort_key(s->c->records[first].owner, key);
+	size_t skip = s->apex_key_len;
+	*run = (struct run){.first = (uint32_t)first, .count = 1};
+	if (len < skip || memcmp(key, s->apex_key, skip) != 0) {
+		p->outside = true;
+		return;
+	}
+	memset(key + len, 0, 2 * sizeof(uint64_t));
+	run->prefix[0] = be64_get(key + skip);
+	run->prefix[1] = be64_get(key + skip + sizeof(uint64_t));
+}
+
+static void make_runs(struct sorting *s, struct part *p)
+{
+	const struct record *records = s->c->records;
+	struct run *last = NULL;
+	p->in_order = true;
+	for (size_t i = p->record; i < p[1].record; i++) {
+		if (last != NULL && records[i].owner == records[i - 1].owner) {
+			last->count++;
+			continue;
+		}
+		struct run *run = &p->runs[p->run_count++];
+		run_init(s, p, run, i);
+		p->in_order = p->in_order && (last == NULL || run_before(s->c, last, run));
+		last = run;
+	}
+}
+
+static void sort_part(void *ctx, unsigned i)
+{
+	struct sorting *s = ctx;
+	struct part *p = &s->parts[i];
+	make_runs(s, p);
+	if (!p->in_order && !p->outside) {
+		sort_runs(s->c, p->runs, p->run_count, p->spare);
+	}
+}
+
+/* Beside names outside of the zone the prefixes have no order. */
+static void sort_part_outside(void *ctx, unsigned i)
+{
+	struct sorting *s = ctx;
+	struct part *p = &s->parts[i];
+	for (size_t k = 0; k < p->run_count; k++) {
+		p->runs[k].prefix[0] = 0;
+		p->runs[k].prefix[1] = 0;
+	}
+	sort_runs(s->c, p->runs, p->run_count, p->spare);
+}
+
+static int record_compare(const void *x, const void *y)
+{
+	const struct record *a = x;
+	const struct record *b = y;
+	if (a->type != b->type) {
+		return a->type < b->type ? -1 : 1;
+	}
+	int diff = rdata_compare(a->type, (struct bytes){a->rdata, a->rdata_len},
+				 (struct bytes){b->rdata, b->rdata_len});
+	if (diff != 0) {
+		return diff;
+	}
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+static bool same_data(const struct record *a, const struct record *b)
+{
+	return a->type == b->type && rdata_compare(a->type, (struct bytes){a->rdata, a->rdata_len},
+						   (struct bytes){b->rdata, b->rdata_len}) == 0;
+}
+
+/* Sorts the records of one owner; few, and often sorted. */
+static void sort_owner(struct record *r, size_t count)
+{
+	size_t i = 1;
+	while (i < count && record_compare(&r[i - 1], &r[i]) < 0) {
+		i++;
+	}
+	if (i < count) {
+		qsort(r, count, sizeof(*r), record_compare);
+	}
+}
+
+/* The owner's records were gathered behind those that the range keeps. */
+static void finish_owner(struct sorting *s, struct part *range, size_t count)
+{
+	struct record *r = s->records + range->base + range->kept;
+	struct record_set *sets = s->sets + range->base;
+	size_t kept = 0;
+	sort_owner(r, count);
+	for (size_t i = 0; i < count; i++) {
+		if (kept > 0 && same_data(&r[kept - 1], &r[i])) {
+			continue;
+		}
+		if (kept == 0 || r[kept - 1].type != r[i].type) {
+			sets[range->set_count++] = (struct record_set){
+				.first = (uint32_t)(range->base + range->kept + kept)};
+		}
+		sets[range->set_count - 1].count++;
+		r[kept] = r[i];
+		r[kept].owner = r[0].owner;
+		kept++;
+	}
+	range->kept += kept;
+}
+
+/* The part whose next run comes first; s->count: none has any. */
+static unsigned next_part(const struct sorting *s, const size_t *at, const size_t *end)
+{
+	unsigned best = s->count;
+	for (unsigned p = 0; p < s->count; p++) {
+		if (at[p] < end[p] &&
+		    (best == s->count ||
+		     run_before(s->c, &s->parts[p].runs[at[p]], &s->parts[best].runs[at[best]]))) {
+			best = p;
+		}
+	}
+	return best;
+}
+
+static void gather_range(void *ctx, unsigned i)
+{
+	struct sorting *s = ctx;
+	struct part *range = &s->parts[i];
+	const struct run *last = NULL;
+	const size_t *end = s->starts[i + 1];
+	size_t at[PARALLEL_MAX];
+	size_t pending = 0; /* records of the present owner */
+	unsigned p;
+	memcpy(at, s->starts[i], sizeof(at));
+	while ((p = next_part(s, at, end)) < s->count) {
+		const struct run *run = &s->parts[p].runs[at[p]++];
+		if (at[p] + AHEAD < end[p]) {
+			__builtin_prefetch(&s->c->records[run[AHEAD].first]);
+		}
+		if (last != NULL && run_compare(s->c, last, run) != 0) {
+			finish_owner(s, range, pending);
+			pending = 0;
+		}
+		struct record *to = s->records + range->base + range->kept + pending;
+		memmove(to, s->c->records + run->first, run->count * sizeof(*to));
+		pending += run->count;
+		last = run;
+	}
+	if (pending > 0) {
+		finish_owner(s, range, pending);
+	}
+}
+
+/* The first run of the part that is not before the split. */
+static size_t part_lower_bound(const struct sorting *s, const struct part *p,
+			       const struct run *split)
+{
+	size_t low = 0;
+	size_t high = p->run_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (run_compare(s->c, &p->runs[middle], split) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+/* Divides the names into as many ranges as there are parts, and says where each one's records go.
+ */
+static void divide(struct sorting *s)
+{
+	struct run samples[PARALLEL_MAX * SAMPLES];
+	struct run spare[PARALLEL_MAX * SAMPLES / 2];
+	size_t n = 0;
+	for (unsigned p = 0; p < s->count; p++) {
+		size_t run_count = s->parts[p].run_count;
+		for (size_t i = 0; i < SAMPLES && run_count > 0; i++) {
+			samples[n++] = s->parts[p].runs[run_count * i / SAMPLES];
+		}
+	}
+	sort_runs(s->c, samples, n, spare);
+	for (unsigned p = 0; p < s->count; p++) {
+		s->starts[s->count][p] = s->parts[p].run_count;
+		for (unsigned i = 1; i < s->count; i++) {
+			s->starts[i][p] =
+				part_lower_bound(s, &s->parts[p], &samples[n * i / s->count]);
+		}
+	}
+	size_t base = 0;
+	for (unsigned i = 0; i < s->count; i++) {
+		s->parts[i].base = base;
+		for (unsigned p = 0; p < s->count; p++) {
+			for (size_t k = s->starts[i][p]; k < s->starts[i + 1][p]; k++) {
+				base += s->parts[p].runs[k].count;
+			}
+		}
+	}
+}
+
+/* Closes the gaps that duplicates left behind the ranges, and those between the ranges' sets. */
+static void join_ranges(struct sorting *s)
+{
+	struct content *c = s->c;
+	size_t records = 0;
+	size_t sets = 0;
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct part *range = &s->parts[i];
+		uint32_t shift = (uint32_t)(range->base - records);
+		memmove(s->sets + sets, s->sets + range->base, range->set_count * sizeof(*s->sets));
+		if (shift > 0) {
+			memmove(s->records + records, s->records + range->base,
+				range->kept * sizeof(*s->records));
+		}
+		for (size_t k = sets; k < sets + range->set_count && shift > 0; k++) {
+			s->sets[k].first -= shift;
+		}
+		records += range->kept;
+		sets += range->set_count;
+	}
+	c->record_count = records;
+	c->set_count = sets;
+}
+
+static bool parts_in_order(const struct sorting *s)
+{
+	const struct run *last = NULL;
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct part *p = &s->parts[i];
+		if (p->run_count == 0) {
+			continue;
+		}
+		if (!p->in_order || (last != NULL && !run_before(s->c, last, p->runs))) {
+			return false;
+		}
+		last = p->runs + p->run_count - 1;
+	}
+	return true;
+}
+
+static void sort_parts(struct sorting *s)
+{
+	bool outside = false;
+	parallel_run(s->count, sort_part, s);
+	for (unsigned i = 0; i < s->count; i++) {
+		outside = outside || s->parts[i].outside;
+	}
+	if (outside) {
+		parallel_run(s->count, sort_part_outside, s);
+	}
+}
+
+static enum status gather(struct sorting *s)
+{
+	struct content *c = s->c;
+	size_t room = c->record_count;
+	bool in_order = parts_in_order(s);
+	/* In place a range is written by the thread that reads it: each is a part of the file. */
+	s->records = in_order ? c->records : bulk_alloc(room * sizeof(*s->records));
+	s->sets = bulk_alloc(room * sizeof(*s->sets));
+	if (s->records == NULL || s->sets == NULL) {
+		if (!in_order) {
+			bulk_free(s->records, room * sizeof(*s->records));
+		}
+		bulk_free(s->sets, room * sizeof(*s->sets));
+		return ST_ENOMEM;
+	}
+	divide(s);
+	parallel_run(s->count, gather_range, s);
+	join_ranges(s);
+	if (!in_order) {
+		bulk_free(c->records, c->record_room * sizeof(*c->records));
+		c->records = s->records;
+		c->record_room = room;
+	}
+	bulk_free(c->sets, c->set_room * sizeof(*c->sets));
+	c->sets = s->sets;
+	c->set_room = room;
+	return ST_OK;
+}
+
+static enum status sort_all(struct sorting *s)
+{
+	size_t count = s->c->record_count;
+	struct run *runs = bulk_alloc(count * sizeof(*runs));
+	struct run *spare = bulk_alloc(count * sizeof(*spare));
+	enum status st = ST_ENOMEM;
+	if (runs != NULL && spare != NULL) {
+		for (unsigned i = 0; i <= s->count; i++) {
+			s->parts[i].record = count * i / s->count;
+			s->parts[i].runs = runs + s->parts[i].record;
+			s->parts[i].spare = spare + s->parts[i].record;
+		}
+		sort_parts(s);
+		st = gather(s);
+	}
+	bulk_free(runs, count * sizeof(*runs));
+	bulk_free(spare, count * sizeof(*spare));
+	return st;
+}
+
+enum status content_sort_parts(struct content *c, unsigned parts)
+{
+	if (c->record_count == 0) {
+		c->set_count = 0;
+		return ST_OK;
+	}
+	struct sorting *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		return ST_ENOMEM;
+	}
+	s->c = c;
+	s->count = parts;
+	s->apex_key_len = name_sort_key(c->apex, s->apex_key);
+	enum status st = sort_all(s);
+	free(s);
+	return st;
+}
+
+enum status content_sort(struct content *c)
+{
+	size_t parts = c->record_count / RECORDS_PER_PART + 1;
+	unsigned cpus = parts > 1 ? parallel_cpus() : 1;
+	return content_sort_parts(c, parts < cpus ? (unsigned)parts : cpus);
+}

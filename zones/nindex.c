@@ -123,7 +123,7 @@ static void *copy_page(const struct cow *cow, const void *page, size_t size)
 	if (copy != NULL) {
 		memcpy(copy, page, size);
 		memcpy(copy, &cow->stamp, sizeof(cow->stamp)); /* both kinds start with it */
-		retired_add_page(cow->retired, page);
+		retired_add_block(cow->retired, page);
 	}
 	return copy;
 }

@@ -143,7 +143,10 @@ static enum status open_state(struct zonemgr *m, const struct zonemgr_options *o
 {
 	const char *state = m->conf->server.state;
 	const struct store_options store = {.map_bytes = STORE_MAP_BYTES};
-	const struct signer_options sign = {.settled = opt->settled, .ctx = opt->settled_ctx};
+	/* The CPUs that the operator gave the workers are those that signing may take. */
+	const struct signer_options sign = {.settled = opt->settled,
+					    .ctx = opt->settled_ctx,
+					    .threads = m->conf->server.workers};
 
 	if (mkdir(state, 0700) != 0 && errno != EEXIST) {
 		diags_error(d, "%s: the state directory cannot be made: %s", state,

@@ -57,16 +57,14 @@ static void sign_settle(struct signer *s, struct rrset *rs, struct sigset *sigs,
 	}
 }
 
-static void batch_note(struct sign_batch *b, const struct sign *sign)
+void batch_note_key(struct sign_batch *b, uint8_t key, bool made)
 {
-	for (size_t i = 0; i < sign->count; i++) {
-		const struct sign_part *part = &sign->parts[i];
-		uint8_t *failures = &b->failures[part->key];
-		if (part->job.result == ST_OK) {
-			*failures = 0;
-		} else if (*failures < UINT8_MAX) {
-			++*failures;
-		}
+	uint8_t failures = atomic_load(&b->failures[key]);
+	/* Threads share the line: it is written when there is something to write. */
+	if (made && failures != 0) {
+		atomic_store(&b->failures[key], 0);
+	} else if (!made && failures < UINT8_MAX) {
+		atomic_store(&b->failures[key], (uint8_t)(failures + 1));
 	}
 }
 
@@ -76,8 +74,10 @@ static void sign_tell(struct signer *s, const struct sign *sign, enum status st)
 	bool last = false;
 	pthread_mutex_lock(&s->lock);
 	if (b != NULL) {
-		batch_note(b, sign);
-		b->in_flight--;
+		for (size_t i = 0; i < sign->count; i++) {
+			batch_note_key(b, sign->parts[i].key, sign->parts[i].job.result == ST_OK);
+		}
+		atomic_fetch_sub(&b->in_flight, 1);
 		/* A full queue the feeder knows of, and tries again. */
 		if (b->first_error == ST_OK && st != ST_ELIMIT) {
 			b->first_error = st;
@@ -254,13 +254,16 @@ enum status sign_start(struct signer *s, struct version *v, const struct node *n
 		if (batch != NULL) {
 			pthread_mutex_lock(&s->lock);
 			batch->refs++;
-			batch->in_flight++;
+			atomic_fetch_add(&batch->in_flight, 1);
 			pthread_mutex_unlock(&s->lock);
 		}
 		return sign_submit(sign);
 	}
 	if (st == ST_OK) {
 		st = sign_assemble(sign, &sigs);
+	}
+	for (size_t i = 0; st == ST_OK && batch != NULL && i < sign->count; i++) {
+		batch_note_key(batch, sign->parts[i].key, true);
 	}
 	sign_settle(s, rs, sigs, false, st);
 	free(sign);

@@ -11,20 +11,24 @@ struct sign_batch;
 
 struct signer {
 	struct signer_options opt;
-	pthread_mutex_t lock; /* batches' counters, waiting */
+	pthread_mutex_t lock; /* batches' counters, waiting, helpers */
 	pthread_cond_t moved; /* a signature in flight was made or failed */
 	unsigned waiting;     /* threads that wait for 'moved' */
+	unsigned helpers;     /* threads that passes have started */
 };
 
 /* What a builder's pass has in flight. Outlives the pass where it was told to stop: a lane may hang
  * in a device for ever. */
 struct sign_batch {
 	struct signer *signer;
-	unsigned refs; /* under signer->lock, as all below */
-	size_t in_flight;
+	unsigned refs; /* under signer->lock, as first_error; what is atomic is read without */
 	enum status first_error;
-	uint8_t failures[KEYSET_MAX]; /* of each key, in a row */
+	_Atomic(size_t) in_flight;
+	_Atomic(uint8_t) failures[KEYSET_MAX]; /* of each key, in a row */
 };
+
+/* A signature of this key was made, or failed. Any thread: of failures at once one may be lost. */
+void batch_note_key(struct sign_batch *b, uint8_t key, bool made);
 
 /* Takes the right to sign rs, which ends in sign_start(). */
 bool sign_claim(struct rrset *rs);

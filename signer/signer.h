@@ -15,6 +15,9 @@ struct signer_options {
 	/* Upper bound of what one background pass has in flight; twice the sessions of its
 	 * keystores where that is less. 0: 256. */
 	size_t batch_in_flight;
+	/* Threads that passes may sign with together, where the keys are in the process: the
+	 * callers' own, and those that they start beside them. 0: only the callers'. */
+	unsigned threads;
 };
 
 enum status signer_new(const struct signer_options *opt, struct signer **out) MUST_USE;

@@ -97,6 +97,12 @@ enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d)
 	if (fd < 0) {
 		return failed(a, "TCP", d);
 	}
+	/* Of each connection, which has it from its listener: no call for every one. */
+	if (set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0) {
+		enum status st = failed(a, "TCP", d);
+		close(fd);
+		return st;
+	}
 	*out = fd;
 	return ST_OK;
 }

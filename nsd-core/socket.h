@@ -8,6 +8,7 @@
  * where. 'buffer_bytes': receive buffer asked for. */
 enum status socket_udp(const struct conf_address *a, uint32_t buffer_bytes, int *out,
 		       struct diags *d) MUST_USE;
+/* Its connections send at once what they are given (TCP_NODELAY). */
 enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d) MUST_USE;
 /* Does another program have the address? Asked before the first of ours is bound: with SO_REUSEPORT
  * two servers of one user would share the clients without a word. */

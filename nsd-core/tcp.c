@@ -144,24 +144,24 @@ static void conn_write_later(struct tcp_conn *c, const uint8_t *data, size_t len
 	}
 }
 
-static void conn_write(struct tcp_conn *c, const uint8_t *data, size_t len)
+/* True: all of it is with the kernel. */
+static bool conn_write(struct tcp_conn *c, const uint8_t *data, size_t len)
 {
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
 
 	if (c->closing || len == 0) {
-		return;
+		return false;
 	}
 	int n = uv_try_write((uv_stream_t *)&c->handle, &buf, 1);
 	if (n < 0 && n != UV_EAGAIN) {
 		conn_close(c);
-		return;
+		return false;
 	}
 	size_t done = n > 0 ? (size_t)n : 0;
-	if (done == len) {
-		touch(c);
-	} else {
+	if (done < len) {
 		conn_write_later(c, data + done, len - done);
 	}
+	return done == len;
 }
 
 static void conn_flush(struct tcp_conn *c)
@@ -227,10 +227,12 @@ static size_t conn_take(struct tcp_conn *c, const uint8_t *data, size_t len)
 		}
 		struct bytes question = {data + used + TCP_PREFIX, size};
 		used += TCP_PREFIX + size;
-		touch(c);
 		conn_ask(c, &question);
 	}
 	worker_batch_end(c->worker);
+	if (used > 0 && !c->closing) {
+		touch(c);
+	}
 	conn_flush(c);
 	return used;
 }
@@ -423,7 +425,6 @@ static void conn_admit(struct tcp_conn *c)
 	count_add(&w->counts.tcp_accepted, 1);
 	count_set(&w->counts.tcp_now, t->open);
 	sweep_start(t);
-	uv_tcp_nodelay(&c->handle, 1);
 	conn_update(c);
 }
 
@@ -531,7 +532,9 @@ void tcp_reply(struct worker *w, const struct park_reply *reply, uint8_t *messag
 	c->in_flight--;
 	if (len > 0) {
 		be16_put(message, (uint16_t)len);
-		conn_write(c, message, TCP_PREFIX + len);
+		if (conn_write(c, message, TCP_PREFIX + len)) {
+			touch(c);
+		}
 	}
 	if (!c->closing) {
 		conn_resume(c);

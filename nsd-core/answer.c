@@ -251,6 +251,9 @@ static void sign_item(struct answer *a, const struct plan *p, struct plan_item *
 		bool expired = is_expired(sigs, env->now_s);
 		s->expired = s->expired || (expired && !optional);
 		item->sigs = expired && optional ? NULL : sigs;
+	} else if (want == WANT_LATER) {
+		/* It will be there: not left out of any answer. */
+		s->missing->later = true;
 	} else if (!optional && want == WANT_PENDING) {
 		s->pending = true;
 		if (s->missing->count < ANSWER_MISSING_MAX) {
@@ -344,7 +347,7 @@ static bool reply_data(struct answer *a, struct answer_missing *missing, size_t 
 		*len = reply_error(a, RCODE_SERVFAIL);
 		return true;
 	}
-	if (s.pending) {
+	if (s.pending || missing->later) {
 		return false;
 	}
 	if (s.expired) {
@@ -364,6 +367,7 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 	enum rcode rcode;
 	size_t len;
 	missing->count = 0;
+	missing->later = false;
 	if (mode == ANSWER_FIRST) {
 		env->counters[COUNT_QUERIES]++;
 	}

@@ -30,6 +30,7 @@ enum answer_counter {
 enum answer_want {
 	WANT_FILLED,  /* the slot is filled now: look again */
 	WANT_PENDING, /* will be: park the question */
+	WANT_LATER,   /* can be made on this thread, which has others to answer first */
 	WANT_FAILED,  /* cannot be had now */
 };
 
@@ -71,6 +72,7 @@ enum answer_result {
 struct answer_missing {
 	const struct rrset *rrsets[ANSWER_MISSING_MAX]; /* identities only */
 	size_t count;
+	bool later; /* some are made when the question is asked again (WANT_LATER) */
 };
 
 /* Answers one message. room: at least 512; for UDP the client's EDNS size and env->udp_size bound

@@ -137,6 +137,32 @@ static void test_more_missing_than_are_listed(void **state)
 	assert_int_equal(f->missing.count, 4);
 }
 
+/* What this thread can make is waited for by all, also where the parent has no DS. */
+static void test_what_comes_later_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	start(f, true, WANT_LATER);
+	for (unsigned i = 0; i < 2; i++) {
+		f->zone.ds_never_seen = i == 1;
+		assert_int_equal(ask(f, "nope.example. A do", ANSWER_FIRST), ANSWER_PARK);
+		assert_true(f->missing.later);
+		assert_int_equal(f->missing.count, 0);
+	}
+	/* One after the other is made, and then all that is missing is a keystore's. */
+	fixture_fill(f->version, f->version->apex, f->version->soa, FIXTURE_NOW + 60);
+	assert_int_equal(ask(f, "nope.example. A do", ANSWER_AGAIN), ANSWER_PARK);
+	assert_true(f->missing.later);
+	f->zone.ds_never_seen = false;
+	f->signer.says = WANT_PENDING;
+	assert_int_equal(ask(f, "nope.example. A do", ANSWER_AGAIN), ANSWER_PARK);
+	assert_false(f->missing.later);
+	assert_int_equal(f->missing.count, 2);
+	/* Its time over, it gets no answer from what would come. */
+	f->signer.says = WANT_LATER;
+	assert_int_equal(ask(f, "nope.example. A do", ANSWER_LAST), ANSWER_SEND);
+	assert_non_null(strstr(sent(f), "SERVFAIL"));
+}
+
 static void test_without_do_never_waits(void **state)
 {
 	struct fixture *f = *state;
@@ -284,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_wanted_at_once_then_parked),
+		TEST(test_what_comes_later_is_waited_for),
 		TEST(test_more_missing_than_are_listed),
 		TEST(test_without_do_never_waits),
 		TEST(test_signed_on_the_spot),

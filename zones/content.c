@@ -54,11 +54,18 @@ enum status content_file(struct content *c, const char *name, uint16_t *out)
 	return ST_OK;
 }
 
-static enum status grow(struct content *c)
+/* Room for that many more records. */
+static enum status reserve(struct content *c, size_t count)
 {
-	size_t room = c->record_room == 0 ? 64 : c->record_room * 2;
+	size_t room = c->record_room == 0 ? 64 : c->record_room;
+	while (room < c->record_count + count) {
+		room *= 2;
+	}
 	if (room > UINT32_MAX) {
 		return ST_ELIMIT; /* seq has 32 bits */
+	}
+	if (room == c->record_room) {
+		return ST_OK;
 	}
 	struct record *records =
 		bulk_grow(c->records, c->record_room * sizeof(*records), room * sizeof(*records));
@@ -78,7 +85,7 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 		c->arena.block_size = ARENA_BLOCK_HUGE;
 	}
 	if (c->record_count == c->record_room) {
-		enum status st = grow(c);
+		enum status st = reserve(c, 1);
 		if (st != ST_OK) {
 			return st;
 		}
@@ -109,5 +116,19 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 		.place = place,
 	};
 	c->record_count++;
+	return ST_OK;
+}
+
+enum status content_append(struct content *c, const struct content *from)
+{
+	enum status st = reserve(c, from->record_count);
+	if (st != ST_OK) {
+		return st;
+	}
+	for (size_t i = 0; i < from->record_count; i++) {
+		struct record *r = &c->records[c->record_count];
+		*r = from->records[i];
+		r->seq = (uint32_t)c->record_count++;
+	}
 	return ST_OK;
 }

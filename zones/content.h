@@ -44,6 +44,8 @@ void content_fini(struct content *c);
 /* Copies owner (lower-cased) and rdata. */
 enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
 			struct bytes rdata, struct place place) MUST_USE;
+/* Adds the records of 'from', whose names and RDATA stay in its arena: that is to be taken too. */
+enum status content_append(struct content *c, const struct content *from) MUST_USE;
 /* Index of a file's name, for places. */
 enum status content_file(struct content *c, const char *name, uint16_t *out) MUST_USE;
 /* Sorts by owner (canonical), type, RDATA (canonical); drops duplicates; fills 'sets'. RRSIGs sort
@@ -70,6 +72,8 @@ enum status content_check(struct content *c, const struct check_options *opt,
 struct master_options {
 	unsigned include_depth; /* 0: 16 */
 	size_t generate_max;	/* records one $GENERATE may make; 0: 65536 */
+	size_t chunk_bytes;	/* text that a thread reads at a time; 0: 256 KiB */
+	unsigned threads;	/* 0: as many as CPUs, up to PARALLEL_MAX */
 };
 
 enum status master_read(const char *path, const struct master_options *opt, struct content *c,

@@ -15,6 +15,7 @@ static void add_fault(struct reader *r, const struct source *src, uint32_t line,
 		      const char *text)
 {
 	r->failed = true;
+	r->stuck = r->ahead;
 	if (src->generated) {
 		line = src->place.line;
 		column = src->place.column;
@@ -65,37 +66,56 @@ void reader_expected(struct reader *r, const struct source *src, const struct sc
 		     why, shown);
 }
 
-static enum status read_source(struct reader *r, struct source *src, const char *text,
-			       size_t len) MUST_USE;
-
-static void read_origin(struct reader *r, struct source *src, const struct scan *s)
+bool reader_origin(const struct scan *s, struct reader_state *at, const char **why)
 {
 	uint8_t name[NAME_MAX_LEN];
 	size_t len;
-	const char *why = NULL;
+	*why = NULL;
 	if (s->count < 2 || s->tokens[1].quoted ||
-	    name_from_text(s->tokens[1].text, s->tokens[1].len, r->origin, name, &len, &why) !=
-		    ST_OK) {
-		reader_expected(r, src, s, 1, rdata_why("a domain name", why));
-	} else if (s->count > 2) {
+	    name_from_text(s->tokens[1].text, s->tokens[1].len, at->origin, name, &len, why) !=
+		    ST_OK ||
+	    s->count > 2) {
+		return false;
+	}
+	memcpy(at->origin, name, len);
+	return true;
+}
+
+static void read_origin(struct reader *r, struct source *src, const struct scan *s)
+{
+	const char *why;
+	if (reader_origin(s, &r->at, &why)) {
+		src->owner_len = 0;
+	} else if (s->count > 2 && why == NULL && !s->tokens[1].quoted) {
 		reader_expected(r, src, s, 2, "expected the end of the line");
 	} else {
-		memcpy(r->origin, name, len);
-		src->owner_len = 0;
+		reader_expected(r, src, s, 1, rdata_why("a domain name", why));
 	}
+}
+
+bool reader_ttl(const struct scan *s, struct reader_state *at)
+{
+	uint32_t ttl;
+	if (s->count != 2 || s->tokens[1].quoted ||
+	    text_to_ttl(s->tokens[1].text, s->tokens[1].len, &ttl) != ST_OK) {
+		return false;
+	}
+	at->has_default_ttl = true;
+	at->default_ttl = ttl;
+	return true;
 }
 
 static void read_ttl(struct reader *r, const struct source *src, const struct scan *s)
 {
 	uint32_t ttl;
-	if (s->count < 2 || s->tokens[1].quoted ||
-	    text_to_ttl(s->tokens[1].text, s->tokens[1].len, &ttl) != ST_OK) {
-		reader_expected(r, src, s, 1, "expected a TTL from 0 to 2147483647");
-	} else if (s->count > 2) {
+	if (reader_ttl(s, &r->at)) {
+		return;
+	}
+	if (s->count > 2 && !s->tokens[1].quoted &&
+	    text_to_ttl(s->tokens[1].text, s->tokens[1].len, &ttl) == ST_OK) {
 		reader_expected(r, src, s, 2, "expected the end of the line");
 	} else {
-		r->has_default_ttl = true;
-		r->default_ttl = ttl;
+		reader_expected(r, src, s, 1, "expected a TTL from 0 to 2147483647");
 	}
 }
 
@@ -150,11 +170,11 @@ static enum status include_file(struct reader *r, const struct source *src, cons
 	st = content_file(r->c, path, &inner.file);
 	if (st == ST_OK) {
 		inner.name = r->c->files[inner.file];
-		r->has_owner = false;
-		st = read_source(r, &inner, f.text, f.len);
+		r->at.has_owner = false;
+		st = reader_text(r, &inner, f.text, f.len);
 	}
 out:
-	free(f.text);
+	file_text_free(&f);
 	return st;
 }
 
@@ -163,7 +183,7 @@ static enum status read_include(struct reader *r, struct source *src, const stru
 {
 	uint8_t origin[NAME_MAX_LEN];
 	uint8_t owner[NAME_MAX_LEN];
-	bool has_owner = r->has_owner;
+	bool has_owner = r->at.has_owner;
 	size_t len;
 	const char *why = NULL;
 	if (r->include_depth == UINT_MAX) {
@@ -183,11 +203,11 @@ static enum status read_include(struct reader *r, struct source *src, const stru
 			     "expected at most %u files that include each other", r->include_depth);
 		return ST_OK;
 	}
-	memcpy(origin, r->origin, sizeof(origin));
-	memcpy(owner, r->owner, sizeof(owner));
+	memcpy(origin, r->at.origin, sizeof(origin));
+	memcpy(owner, r->at.owner, sizeof(owner));
 	if (s->count == 3 &&
 	    (s->tokens[2].quoted || name_from_text(s->tokens[2].text, s->tokens[2].len, origin,
-						   r->origin, &len, &why) != ST_OK)) {
+						   r->at.origin, &len, &why) != ST_OK)) {
 		reader_expected(r, src, s, 2, "expected a domain name as the origin");
 		return ST_OK;
 	}
@@ -195,9 +215,9 @@ static enum status read_include(struct reader *r, struct source *src, const stru
 	char *path = include_path(src, &s->tokens[1]);
 	enum status st = path == NULL ? ST_ENOMEM : include_file(r, src, &s->tokens[1], path);
 	free(path);
-	memcpy(r->origin, origin, sizeof(origin));
-	memcpy(r->owner, owner, sizeof(owner));
-	r->has_owner = has_owner;
+	memcpy(r->at.origin, origin, sizeof(origin));
+	memcpy(r->at.owner, owner, sizeof(owner));
+	r->at.has_owner = has_owner;
 	return st;
 }
 
@@ -209,7 +229,8 @@ static enum status read_directive(struct reader *r, struct source *src, const st
 	} else if (text_equal_nocase(t->text, t->len, "$TTL")) {
 		read_ttl(r, src, s);
 	} else if (text_equal_nocase(t->text, t->len, "$INCLUDE")) {
-		return read_include(r, src, s);
+		r->stuck = r->ahead;
+		return r->ahead ? ST_OK : read_include(r, src, s);
 	} else if (text_equal_nocase(t->text, t->len, "$GENERATE")) {
 		return reader_generate(r, src, s);
 	} else {
@@ -218,27 +239,24 @@ static enum status read_directive(struct reader *r, struct source *src, const st
 	return ST_OK;
 }
 
-static enum status read_source(struct reader *r, struct source *src, const char *text, size_t len)
+enum status reader_entries(struct reader *r, struct source *src, struct scan *s, const char *stop)
 {
-	struct scan s;
-	enum status st;
-	scan_init(&s, text, len, 1);
-	while ((st = scan_next(&s)) != ST_ENOENT) {
+	enum status st = ST_OK;
+	while (st == ST_OK && !r->stuck) {
+		st = scan_next(s);
+		if (st == ST_ENOENT || (st != ST_ENOMEM && s->entry >= stop)) {
+			return ST_OK;
+		}
 		if (st == ST_EPARSE) {
-			reader_fault(r, src, s.bad_line, s.bad_column, "%s", s.why);
-			continue;
-		}
-		if (st == ST_OK) {
-			const struct token *t = &s.tokens[0];
-			bool directive = !s.blank && !t->quoted && t->text[0] == '$';
-			st = directive ? read_directive(r, src, &s) : reader_record(r, src, &s);
-		}
-		if (st != ST_OK) {
-			break;
+			reader_fault(r, src, s->bad_line, s->bad_column, "%s", s->why);
+			st = ST_OK;
+		} else if (st == ST_OK) {
+			const struct token *t = &s->tokens[0];
+			bool directive = !s->blank && !t->quoted && t->text[0] == '$';
+			st = directive ? read_directive(r, src, s) : reader_record(r, src, s);
 		}
 	}
-	scan_fini(&s);
-	return st == ST_ENOENT ? ST_OK : st;
+	return st;
 }
 
 static enum status read_top(struct source *src, const char *text, size_t len,
@@ -250,13 +268,14 @@ static enum status read_top(struct source *src, const char *text, size_t len,
 	}
 	r->c = c;
 	r->d = d;
+	r->opt = opt;
 	r->include_depth = opt->include_depth == 0 ? INCLUDE_DEPTH : opt->include_depth;
 	r->generate_max = opt->generate_max == 0 ? GENERATE_MAX : opt->generate_max;
-	name_lower(r->origin, c->apex);
-	name_lower(r->owner, c->apex);
+	name_lower(r->at.origin, c->apex);
+	name_lower(r->at.owner, c->apex);
 	enum status st = content_file(c, src->name, &src->file);
 	if (st == ST_OK) {
-		st = read_source(r, src, text, len);
+		st = reader_text(r, src, text, len);
 	}
 	if (st == ST_ELIMIT) {
 		reader_fault(r, src, 0, 0, "expected fewer files or records");
@@ -280,7 +299,7 @@ enum status master_read(const char *path, const struct master_options *opt, stru
 	}
 	struct source src = {.name = path, .has_id = true, .device = f.device, .inode = f.inode};
 	st = read_top(&src, f.text, f.len, opt, c, d);
-	free(f.text);
+	file_text_free(&f);
 	return st;
 }
 

@@ -24,13 +24,8 @@ struct source {
 	size_t owner_len;
 };
 
-struct reader {
-	struct content *c;
-	struct diags *d;
-	unsigned include_depth;
-	size_t generate_max;
-	bool failed;
-
+/* What a record's meaning depends on beside its own text. */
+struct reader_state {
 	uint8_t origin[NAME_MAX_LEN];
 	uint8_t owner[NAME_MAX_LEN];
 	bool has_owner;
@@ -39,7 +34,23 @@ struct reader {
 	bool ttl_warned;
 	uint32_t default_ttl;
 	uint32_t last_ttl;
+};
 
+struct reader {
+	struct content *c;
+	struct diags *d;
+	const struct master_options *opt;
+	unsigned include_depth;
+	size_t generate_max;
+	bool failed;
+	/* Of one that reads ahead (master_chunks.c): it leaves to the others what concerns more
+	 * than its own chunk. */
+	bool ahead;
+	bool stuck;	/* met such a thing */
+	bool asked_ttl; /* went by the state's TTLs other than the default one */
+	bool wrote_ttl; /* has a last TTL of its own */
+
+	struct reader_state at;
 	uint8_t rdata[RDATA_MAX];
 };
 
@@ -49,6 +60,12 @@ void reader_fault(struct reader *r, const struct source *src, uint32_t line, uin
 /* "WHY, found 'TOKEN'"; index s->count: "WHY, found the end of the record". */
 void reader_expected(struct reader *r, const struct source *src, const struct scan *s, size_t index,
 		     const char *why);
+/* Reads entries up to the first that starts at 'stop' or behind, where s->entry then is. */
+enum status reader_entries(struct reader *r, struct source *src, struct scan *s,
+			   const char *stop) MUST_USE;
+/* What a directive does to the state; false where its text is at fault. */
+bool reader_origin(const struct scan *s, struct reader_state *at, const char **why);
+bool reader_ttl(const struct scan *s, struct reader_state *at);
 /* Reads the record that s holds. Faults are reported and are not an error; ST_ENOMEM, ST_ELIMIT. */
 enum status reader_record(struct reader *r, struct source *src, const struct scan *s) MUST_USE;
 
@@ -59,13 +76,20 @@ enum status reader_generate(struct reader *r, struct source *src, const struct s
 enum status generate_expand(const char *text, size_t text_len, int64_t value, char *out,
 			    size_t room, size_t *len, const char **why) MUST_USE;
 
-/* master_file.c: a whole file on the heap. ST_ENOENT, ST_EACCES, ST_EIO, ST_ELIMIT, ST_ENOMEM
- * with a phrase in *why. */
+/* master_chunks.c: reads all entries of the text. Of a long one several chunks at once, with the
+ * same outcome as if it were read from the front to the end. */
+enum status reader_text(struct reader *r, struct source *src, const char *text,
+			size_t len) MUST_USE;
+
+/* master_file.c: a whole file in memory, file_text_free(). ST_ENOENT, ST_EACCES, ST_EIO, ST_ELIMIT,
+ * ST_ENOMEM with a phrase in *why. */
 struct file_text {
 	char *text;
 	size_t len;
+	size_t room;
 	dev_t device;
 	ino_t inode;
 };
 
 enum status file_text_read(const char *path, struct file_text *out, const char **why) MUST_USE;
+void file_text_free(struct file_text *f);

@@ -1,8 +1,9 @@
 #include "zones/master.h"
 
+#include "nsd-core/base/bulk.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,20 +19,20 @@ static enum status failed(int err, const char **why)
 
 /* Reads to the end, which may lie elsewhere than fstat() said. Not mmap(): a file that is cut while
  * being read must not be a SIGBUS. */
-static enum status read_all(int fd, struct file_text *f, size_t room, const char **why)
+static enum status read_all(int fd, struct file_text *f, const char **why)
 {
 	for (;;) {
-		if (f->len == room) {
-			size_t more = room * 2;
-			char *text = more > FILE_MAX * 2 ? NULL : realloc(f->text, more);
+		if (f->len == f->room) {
+			size_t more = f->room * 2;
+			char *text = more > FILE_MAX * 2 ? NULL : bulk_grow(f->text, f->room, more);
 			if (text == NULL) {
 				*why = "out of memory";
 				return ST_ENOMEM;
 			}
 			f->text = text;
-			room = more;
+			f->room = more;
 		}
-		ssize_t n = read(fd, f->text + f->len, room - f->len);
+		ssize_t n = read(fd, f->text + f->len, f->room - f->len);
 		if (n < 0 && errno == EINTR) {
 			continue;
 		}
@@ -47,6 +48,12 @@ static enum status read_all(int fd, struct file_text *f, size_t room, const char
 			return ST_ELIMIT;
 		}
 	}
+}
+
+void file_text_free(struct file_text *f)
+{
+	bulk_free(f->text, f->room);
+	f->text = NULL;
 }
 
 enum status file_text_read(const char *path, struct file_text *out, const char **why)
@@ -76,20 +83,20 @@ enum status file_text_read(const char *path, struct file_text *out, const char *
 	f.device = info.st_dev;
 	f.inode = info.st_ino;
 	/* One octet more, so that the end is seen without growing. */
-	size_t room = (size_t)info.st_size + 4096;
-	f.text = malloc(room);
+	f.room = (size_t)info.st_size + 4096;
+	f.text = bulk_alloc(f.room);
 	if (f.text == NULL) {
 		*why = "out of memory";
 		st = ST_ENOMEM;
 		goto out;
 	}
-	st = read_all(fd, &f, room, why);
+	st = read_all(fd, &f, why);
 	if (st == ST_OK) {
 		*out = f;
 		f.text = NULL;
 	}
 out:
-	free(f.text);
+	file_text_free(&f);
 	close(fd);
 	return st;
 }

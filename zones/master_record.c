@@ -24,17 +24,17 @@ static enum status set_owner(struct reader *r, struct source *src, const struct 
 	}
 	/* Should this one be bad: the records below that inherit it are read for their own faults,
 	 * and where they land does not matter any more. */
-	r->has_owner = true;
+	r->at.has_owner = true;
 	src->owner_len = 0;
 	if (t->quoted) {
 		reader_expected(r, src, s, 0, "expected an owner name");
 		return ST_EPARSE;
 	}
-	if (name_from_text(t->text, t->len, r->origin, name, &len, &why) != ST_OK) {
+	if (name_from_text(t->text, t->len, r->at.origin, name, &len, &why) != ST_OK) {
 		reader_expected(r, src, s, 0, rdata_why("an owner name", why));
 		return ST_EPARSE;
 	}
-	memcpy(r->owner, name, len);
+	memcpy(r->at.owner, name, len);
 	if (!src->generated) {
 		src->owner_text = t->text;
 		src->owner_len = t->len;
@@ -96,10 +96,14 @@ static enum status read_head(struct reader *r, const struct source *src, const s
 static void warn_ttl(struct reader *r, const struct source *src, const struct token *t,
 		     const char *text)
 {
-	if (r->ttl_warned) {
+	if (r->at.ttl_warned) {
 		return;
 	}
-	r->ttl_warned = true;
+	if (r->ahead) {
+		r->stuck = true;
+		return;
+	}
+	r->at.ttl_warned = true;
 	uint32_t line = src->generated ? src->place.line : t->line;
 	uint32_t column = src->generated ? src->place.column : t->column;
 	diags_add(r->d, DIAG_WARNING, src->name, line, column, "%s", text);
@@ -112,21 +116,27 @@ static enum status settle_ttl(struct reader *r, const struct source *src, const 
 {
 	const struct token *t = &s->tokens[0];
 	if (head->has_ttl) {
-		r->has_last_ttl = true;
-		r->last_ttl = head->ttl;
+		r->wrote_ttl = true;
+		r->at.has_last_ttl = true;
+		r->at.last_ttl = head->ttl;
 		*ttl = head->ttl;
-	} else if (r->has_default_ttl) {
-		*ttl = r->default_ttl;
-	} else if (r->has_last_ttl) {
-		*ttl = r->last_ttl;
+		return ST_OK;
+	}
+	if (r->at.has_default_ttl) {
+		*ttl = r->at.default_ttl;
+		return ST_OK;
+	}
+	r->asked_ttl = true;
+	if (r->at.has_last_ttl) {
+		*ttl = r->at.last_ttl;
 		warn_ttl(r, src, t, "no $TTL: records without a TTL get that of the one before");
 	} else if (head->type == RR_SOA) {
 		/* The last four octets; a value above the largest TTL counts as zero (RFC 2181 8).
 		 */
 		uint32_t minimum = be32_get(r->rdata + rdata_len - 4);
-		r->default_ttl = minimum > INT32_MAX ? 0 : minimum;
-		r->has_default_ttl = true;
-		*ttl = r->default_ttl;
+		r->at.default_ttl = minimum > INT32_MAX ? 0 : minimum;
+		r->at.has_default_ttl = true;
+		*ttl = r->at.default_ttl;
 		warn_ttl(r, src, t, "no $TTL: records without a TTL get the SOA's MINIMUM");
 	} else {
 		reader_fault(r, src, t->line, t->column,
@@ -147,7 +157,7 @@ static enum status read_record(struct reader *r, struct source *src, const struc
 	enum status st = ST_OK;
 	if (!s->blank) {
 		st = set_owner(r, src, s);
-	} else if (!r->has_owner) {
+	} else if (!r->at.has_owner) {
 		reader_expected(r, src, s, 0, "expected an owner name before this record");
 		st = ST_EPARSE;
 	}
@@ -158,8 +168,8 @@ static enum status read_record(struct reader *r, struct source *src, const struc
 		return st;
 	}
 	const struct token *fields = s->tokens + head.next;
-	st = rdata_from_tokens(head.type, fields, s->count - head.next, r->origin, r->rdata, &len,
-			       &bad, &why);
+	st = rdata_from_tokens(head.type, fields, s->count - head.next, r->at.origin, r->rdata,
+			       &len, &bad, &why);
 	if (st == ST_EPARSE) {
 		reader_expected(r, src, s, head.next + bad, why);
 	}
@@ -170,7 +180,7 @@ static enum status read_record(struct reader *r, struct source *src, const struc
 		return st;
 	}
 	struct place place = {src->file, s->tokens[0].line, s->tokens[0].column};
-	return content_add(r->c, r->owner, head.type, ttl, (struct bytes){r->rdata, len},
+	return content_add(r->c, r->at.owner, head.type, ttl, (struct bytes){r->rdata, len},
 			   src->generated ? src->place : place);
 }
 

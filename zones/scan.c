@@ -135,6 +135,8 @@ static enum status scan_quoted(struct scan *s)
 static void start_line(struct scan *s)
 {
 	s->line_start = s->pos;
+	s->entry = s->pos;
+	s->entry_line = s->line;
 	s->blank = s->pos < s->end && octets[(unsigned char)*s->pos] == OCTET_BLANK;
 }
 
@@ -211,5 +213,10 @@ enum status scan_next(struct scan *s)
 		s->why = NULL;
 		fault(s, open, "expected a ) for this (");
 	}
-	return finish(s, true);
+	st = finish(s, true);
+	if (st == ST_ENOENT) {
+		s->entry = s->end;
+		s->entry_line = s->line;
+	}
+	return st;
 }

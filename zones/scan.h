@@ -13,7 +13,10 @@ struct scan {
 	const char *line_start;
 	uint32_t line;
 
-	/* The present entry. Its tokens borrow the text. */
+	/* The present entry. Its tokens borrow the text. 'entry' is where its first line starts;
+	 * at the end of the text, that. */
+	const char *entry;
+	uint32_t entry_line;
 	struct token *tokens;
 	size_t count;
 	size_t room;

@@ -53,7 +53,7 @@ struct chunks {
 	const char *next;
 	uint32_t next_line;
 	struct reader_state expected;
-	/* What has been taken over. */
+	/* What has been taken over; that of the thread which takes. */
 	const char *taken;
 	uint32_t taken_line;
 };
@@ -122,10 +122,6 @@ static struct chunk *give(struct chunks *k)
 	c->stop = chunk_stop(k);
 	c->line = k->next_line;
 	c->expected = k->expected;
-	/* Of these nothing can be expected but that they are as they were. */
-	c->expected.has_last_ttl = k->r->at.has_last_ttl;
-	c->expected.last_ttl = k->r->at.last_ttl;
-	c->expected.ttl_warned = k->r->at.ttl_warned;
 	c->done = false;
 	k->next = c->stop;
 	k->next_line += count_lines(c->start, c->stop);
@@ -244,6 +240,10 @@ static void take_next(struct chunks *k)
 	if (again || k->taken > k->next) {
 		expect_anew(k);
 	}
+	/* Of these nothing can be expected but that they stay as they are. */
+	k->expected.has_last_ttl = k->r->at.has_last_ttl;
+	k->expected.last_ttl = k->r->at.last_ttl;
+	k->expected.ttl_warned = k->r->at.ttl_warned;
 	pthread_cond_broadcast(&k->moved);
 }
 

@@ -1,0 +1,41 @@
+/* One TCP connection: what is read, asked and written on it. Private to tcp*.c; the worker's thread
+ * only. */
+#pragma once
+
+#include "nsd-core/worker_state.h"
+
+#define TCP_READ (64U << 10)
+/* Room for answers of one callback; each may need TCP_PREFIX + TCP_MESSAGE_MAX. */
+#define TCP_OUT (2 * (TCP_PREFIX + TCP_MESSAGE_MAX))
+
+struct tcp_conn {
+	uv_tcp_t handle;
+	struct worker *worker;
+	uint32_t slot;
+	uint32_t place; /* in the clients' table */
+	struct tcp_conn *older;
+	struct tcp_conn *newer;
+	int64_t active_ms;
+	uint8_t *in; /* what was read and not taken yet: part of a message, or what had to wait */
+	size_t in_len;
+	unsigned in_flight; /* parked questions */
+	bool reading;
+	bool ended; /* the client sends no more */
+	bool closing;
+};
+
+/* Counted, and in a slot: reads from now on. */
+void tcp_conn_start(struct tcp_conn *c);
+/* A whole question came, or an answer is through. */
+void tcp_conn_touch(struct tcp_conn *c);
+/* Reads, does not, or closes, as the connection's state now asks. */
+void tcp_conn_update(struct tcp_conn *c);
+/* A parked question's answer, with its length in front; len 0: there is none after all. */
+void tcp_conn_reply(struct tcp_conn *c, const uint8_t *data, size_t len);
+/* Freed when libuv has let go. */
+void tcp_conn_close(struct tcp_conn *c);
+/* The same for one that was never started. */
+void tcp_conn_refuse(struct tcp_conn *c);
+
+/* tcp.c: the slot is free again, and its client has one connection less. */
+void tcp_leave(struct tcp_conn *c);

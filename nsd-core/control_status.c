@@ -235,6 +235,23 @@ static double query_rate(const struct control *c)
 	return ms > 0 ? (double)queries * 1000.0 / (double)ms : 0.0;
 }
 
+/* What the workers counted since the start. Null before they started. */
+static json_t *workers_json(const struct control *c)
+{
+	struct worker_stats s;
+
+	if (c->workers == NULL) {
+		return json_null();
+	}
+	workers_stats(c->workers, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "udp_queries",
+			 (json_int_t)s.udp_queries, "udp_batches", (json_int_t)s.udp_batches,
+			 "tcp_queries", (json_int_t)s.tcp_queries, "tcp_accepted",
+			 (json_int_t)s.tcp_accepted, "send_dropped", (json_int_t)s.send_dropped,
+			 "parked_now", (json_int_t)s.parked_now, "parked_full",
+			 (json_int_t)s.parked_full, "parked_timeout", (json_int_t)s.parked_timeout);
+}
+
 void status_run(struct request *r)
 {
 	struct control *c = r->conn->control;
@@ -268,12 +285,13 @@ void status_run(struct request *r)
 	}
 	reply_text_close(&text, &r->reply);
 	r->reply.data = json_pack(
-		"{s:i, s:s, s:I, s:o, s:I, s:f, s:{s:I, s:I, s:I, s:I}, s:o, s:o}", "version",
+		"{s:i, s:s, s:I, s:o, s:I, s:f, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "version",
 		CONTROL_VERSION, "server", SIGNET_VERSION, "uptime_s", (json_int_t)uptime_s,
 		"started", time_json(c->started_s), "queries", (json_int_t)control_queries(c),
 		"queries_per_s", query_rate(c), "zone_counts", "all", (json_int_t)sum.zones,
 		"loaded", (json_int_t)sum.loaded, "warming", (json_int_t)sum.warming, "problems",
-		(json_int_t)sum.problems, "zones", zone_list, "keystores", keystore_list);
+		(json_int_t)sum.problems, "zones", zone_list, "keystores", keystore_list, "workers",
+		workers_json(c));
 	request_finish(r);
 }
 

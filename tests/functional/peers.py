@@ -6,14 +6,15 @@ from procs import Process, Server, free_port, program
 
 
 class Nsd(Server):
-    def __init__(self, folder, zones, minimal=False):
+    def __init__(self, folder, zones, minimal=False, address="127.0.0.1", workers=1):
         """zones: name -> path of its file; minimal: no authority in positive answers, as the others have it."""
         self.port = free_port()
+        self.address = address
         conf = os.path.join(folder, "nsd.conf")
         with open(conf, "w") as f:
             f.write(f"""server:
-  ip-address: 127.0.0.1@{self.port}
-  server-count: 1
+  ip-address: {address}@{self.port}
+  server-count: {workers}
   username: ""
   zonesdir: "{folder}"
   database: ""
@@ -33,15 +34,16 @@ remote-control:
 
 
 class Knot(Server):
-    def __init__(self, folder, zones):
+    def __init__(self, folder, zones, address="127.0.0.1", workers=1):
         self.port = free_port()
+        self.address = address
         conf = os.path.join(folder, "knot.conf")
         with open(conf, "w") as f:
             f.write(f"""server:
   rundir: "{folder}"
-  listen: 127.0.0.1@{self.port}
-  udp-workers: 1
-  tcp-workers: 1
+  listen: {address}@{self.port}
+  udp-workers: {workers}
+  tcp-workers: {workers}
   background-workers: 1
 log:
   - target: stderr
@@ -62,15 +64,16 @@ zone:
 
 
 class Bind(Server):
-    def __init__(self, folder, zones):
+    def __init__(self, folder, zones, address="127.0.0.1", workers=1):
         self.port = free_port()
+        self.address = address
         conf = os.path.join(folder, "named.conf")
         with open(conf, "w") as f:
             f.write(f"""options {{
   directory "{folder}";
   pid-file "{folder}/named.pid";
   session-keyfile "{folder}/session.key";
-  listen-on port {self.port} {{ 127.0.0.1; }};
+  listen-on port {self.port} {{ {address}; }};
   listen-on-v6 {{ none; }};
   recursion no;
   allow-query {{ any; }};
@@ -87,7 +90,7 @@ controls {{ }};
             for name, path in zones.items():
                 f.write(f'zone "{name}" {{ type primary; file "{path}"; check-integrity no; '
                         "check-mx ignore; check-mx-cname ignore; check-srv-cname ignore; };\n")
-        super().__init__([program("named"), "-g", "-n", "1", "-c", conf], folder, "named")
+        super().__init__([program("named"), "-g", "-n", str(workers), "-c", conf], folder, "named")
 
 
 class Unbound(Server):

@@ -39,6 +39,9 @@ const struct node *btree_last(const struct btree *t);
 
 /* n's name must not be in the tree. Names inserted in order fill the pages. */
 enum status btree_insert(struct btree *t, const struct cow *cow, const struct node *n) MUST_USE;
+/* A tree of these nodes, which are in order, made at once; 't' is empty before, and on error. */
+enum status btree_build(struct btree *t, const struct cow *cow, const struct node *const *nodes,
+			size_t count) MUST_USE;
 /* 'with' has the name of 'old', which is in the tree. Cannot fail where old's page is the draft's.
  */
 enum status btree_replace(struct btree *t, const struct cow *cow, const struct node *old,

@@ -13,8 +13,7 @@ static size_t page_size(unsigned room, unsigned level, unsigned prefix_room)
 	return sizeof(struct btree_page) + prefix_room + room * (level > 0 ? 24u : 16u);
 }
 
-static struct btree_page *page_new(const struct cow *cow, unsigned room, unsigned level,
-				   size_t prefix_len)
+struct btree_page *page_new(const struct cow *cow, unsigned room, unsigned level, size_t prefix_len)
 {
 	size_t prefix_room =
 		prefix_len < PAGE_PREFIX_MAX ? (prefix_len + 7) / 8 * 8 : PAGE_PREFIX_MAX;
@@ -30,14 +29,14 @@ static struct btree_page *page_new(const struct cow *cow, unsigned room, unsigne
 	return p;
 }
 
-static uint64_t key_head(const uint8_t *octets, size_t len)
+uint64_t page_key_head(const uint8_t *octets, size_t len)
 {
 	uint8_t head[8] = {0};
 	memcpy(head, octets, len < sizeof(head) ? len : sizeof(head));
 	return be64_get(head);
 }
 
-static size_t common_octets(const uint8_t *a, const uint8_t *b, size_t len)
+size_t page_common_octets(const uint8_t *a, const uint8_t *b, size_t len)
 {
 	size_t i = 0;
 	while (i < len && a[i] == b[i]) {
@@ -52,7 +51,7 @@ static void page_shorten(struct btree_page *p, size_t prefix_len)
 	uint64_t *heads = page_heads(p);
 	const uint8_t *freed = page_prefix(p) + prefix_len;
 	size_t shift = p->prefix_len - prefix_len;
-	uint64_t left = key_head(freed, shift);
+	uint64_t left = page_key_head(freed, shift);
 
 	for (unsigned i = 0; i < p->count; i++) {
 		heads[i] = shift >= 8 ? left : left | heads[i] >> (8 * shift);
@@ -70,7 +69,7 @@ static void page_admit(struct btree_page *p, const struct sort_key *key)
 		return;
 	}
 	size_t len = key->len < p->prefix_len ? key->len : p->prefix_len;
-	len = common_octets(key->octets, page_prefix(p), len);
+	len = page_common_octets(key->octets, page_prefix(p), len);
 	if (len < p->prefix_len) {
 		page_shorten(p, len);
 	}
@@ -80,7 +79,7 @@ static void page_set(struct btree_page *p, unsigned at, const struct sort_key *k
 		     const struct node *n)
 {
 	page_admit(p, key);
-	page_heads(p)[at] = key_head(key->octets + p->prefix_len, key->len - p->prefix_len);
+	page_heads(p)[at] = page_key_head(key->octets + p->prefix_len, key->len - p->prefix_len);
 	page_nodes(p)[at] = n;
 }
 
@@ -99,7 +98,7 @@ static void page_insert(struct btree_page *p, unsigned at, const struct sort_key
 		*slot = child;
 	}
 	p->count++;
-	*head = key_head(key->octets + p->prefix_len, key->len - p->prefix_len);
+	*head = page_key_head(key->octets + p->prefix_len, key->len - p->prefix_len);
 	*node = n;
 }
 
@@ -149,7 +148,7 @@ static struct btree_page *page_own(const struct cow *cow, struct btree_page *p)
 	if (copy != NULL) {
 		memcpy(copy, p, size);
 		copy->stamp = cow->stamp;
-		retired_add_block(cow->retired, p);
+		retired_add_page(cow->retired, p);
 	}
 	return copy;
 }
@@ -185,7 +184,8 @@ static void page_lengthen(struct btree_page *p)
 	sort_key_init(&first, node_name(page_nodes(p)[0]));
 	sort_key_init(&last, node_name(page_nodes(p)[p->count - 1]));
 	size_t len = first.len < last.len ? first.len : last.len;
-	len = common_octets(first.octets, last.octets, len < p->prefix_room ? len : p->prefix_room);
+	len = page_common_octets(first.octets, last.octets,
+				 len < p->prefix_room ? len : p->prefix_room);
 	if (len <= p->prefix_len) {
 		return;
 	}
@@ -194,7 +194,7 @@ static void page_lengthen(struct btree_page *p)
 	for (unsigned i = 0; i < p->count; i++) {
 		struct sort_key key;
 		sort_key_init(&key, node_name(page_nodes(p)[i]));
-		page_heads(p)[i] = key_head(key.octets + len, key.len - len);
+		page_heads(p)[i] = page_key_head(key.octets + len, key.len - len);
 	}
 }
 
@@ -205,7 +205,7 @@ static size_t page_common(const struct btree_page *p, unsigned first, unsigned l
 	struct sort_key b;
 	sort_key_init(&a, node_name(page_nodes(p)[first]));
 	sort_key_init(&b, node_name(page_nodes(p)[last]));
-	return common_octets(a.octets, b.octets, a.len < b.len ? a.len : b.len);
+	return page_common_octets(a.octets, b.octets, a.len < b.len ? a.len : b.len);
 }
 
 /* Splits parent's full child 'at'. 'append': all that comes will come at the end, so the left page
@@ -402,7 +402,7 @@ static bool merge_children(const struct cow *cow, struct btree_page *parent, uns
 		return false;
 	}
 	size_t len = left->prefix_len < right->prefix_len ? left->prefix_len : right->prefix_len;
-	len = common_octets(page_prefix(left), page_prefix(right), len);
+	len = page_common_octets(page_prefix(left), page_prefix(right), len);
 	struct btree_page *own_left = page_own(cow, left);
 	if (own_left == NULL) {
 		return false;
@@ -494,7 +494,7 @@ static void retire_pages(const struct btree_page *p, const struct cow *cow)
 		retire_pages(page_children(p)[i], cow);
 	}
 	if (p->stamp != cow->stamp) {
-		retired_add_block(cow->retired, p);
+		retired_add_page(cow->retired, p);
 	}
 }
 

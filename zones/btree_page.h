@@ -40,6 +40,13 @@ static inline struct btree_page **page_children(const struct btree_page *p)
 	return (struct btree_page **)(uintptr_t)(page_heads(p) + 2u * p->room);
 }
 
+/* Without entries. 'prefix_len': what its keys will have in common at most. NULL: no memory. */
+struct btree_page *page_new(const struct cow *cow, unsigned room, unsigned level,
+			    size_t prefix_len);
+/* The first 8 octets, missing ones zero, as a big-endian number. */
+uint64_t page_key_head(const uint8_t *octets, size_t len);
+size_t page_common_octets(const uint8_t *a, const uint8_t *b, size_t len);
+
 /* Entries before the key; *exact: the next one is at the key. */
 unsigned page_search(const struct btree_page *p, const struct sort_key *key, bool *exact);
 

@@ -1,5 +1,6 @@
 #include "zones/draft_impl.h"
 
+#include "zones/node.h"
 #include "zones/pending.h"
 
 #include <stdlib.h>
@@ -72,6 +73,17 @@ bool node_holds(const struct node *n, const struct rrset *rs)
 	return false;
 }
 
+static void free_node(struct draft *d, enum node_kind kind, const struct node *n)
+{
+	const struct node *base = draft_base_node(d, kind, node_name(n));
+	for (unsigned k = 0; k < n->rrset_count; k++) {
+		if (!node_holds(base, n->rrsets[k])) {
+			rrset_free(n->rrsets[k]);
+		}
+	}
+	node_free(n);
+}
+
 /* Frees what the draft made for the names of a list. Taking each node out of its index first (whose
  * pages there are the draft's, so that cannot fail) makes a name that stands twice harmless. */
 static void free_own_nodes(struct draft *d, enum node_kind kind, const struct name_list *l)
@@ -82,16 +94,26 @@ static void free_own_nodes(struct draft *d, enum node_kind kind, const struct na
 			continue;
 		}
 		if ((kind == KIND_NAME ? nindex_remove(&d->names, &d->cow, n)
-				       : btree_remove(&d->nsec3, &d->cow, n)) != ST_OK) {
-			continue;
+				       : btree_remove(&d->nsec3, &d->cow, n)) == ST_OK) {
+			free_node(d, kind, n);
 		}
-		const struct node *base = draft_base_node(d, kind, l->names[i]);
-		for (unsigned k = 0; k < n->rrset_count; k++) {
-			if (!node_holds(base, n->rrsets[k])) {
-				rrset_free(n->rrsets[k]);
-			}
-		}
-		free((void *)(uintptr_t)n);
+	}
+}
+
+static void free_name(void *ctx, const struct node *n)
+{
+	free_node(ctx, KIND_NAME, n);
+}
+
+/* Of a draft without a base: a node stands in its first index as long as it lives. */
+static void free_all_nodes(struct draft *d)
+{
+	struct btree_cursor c;
+	const struct node *n;
+	nindex_each(&d->names, free_name, d);
+	btree_cursor_init(&c, &d->nsec3);
+	while ((n = btree_cursor_next(&c)) != NULL) {
+		free_node(d, KIND_NSEC3, n);
 	}
 }
 
@@ -100,8 +122,12 @@ void draft_free(struct draft *d)
 	if (d == NULL) {
 		return;
 	}
-	free_own_nodes(d, KIND_NAME, &d->touched);
-	free_own_nodes(d, KIND_NSEC3, &d->touched_nsec3);
+	if (d->base == NULL) {
+		free_all_nodes(d);
+	} else {
+		free_own_nodes(d, KIND_NAME, &d->touched);
+		free_own_nodes(d, KIND_NSEC3, &d->touched_nsec3);
+	}
 	nindex_free(&d->names, d->cow.stamp);
 	btree_free(&d->order, d->cow.stamp);
 	btree_free(&d->chain, d->cow.stamp);
@@ -234,9 +260,35 @@ enum status draft_renew(struct draft *d, const uint8_t *name, uint16_t type)
 	return set_one(d, lower, n, type, copy);
 }
 
+static enum status list_tree(struct draft *d, const struct btree *t, struct name_list *l)
+{
+	struct btree_cursor c;
+	const struct node *n;
+	enum status st = ST_OK;
+	name_list_fini(l);
+	btree_cursor_init(&c, t);
+	while (st == ST_OK && (n = btree_cursor_next(&c)) != NULL) {
+		const uint8_t *name = arena_copy(&d->arena, node_name(n), n->name_len);
+		st = name == NULL ? ST_ENOMEM : name_list_add(l, name);
+	}
+	return st;
+}
+
+enum status draft_list_touched(struct draft *d)
+{
+	if (d->base != NULL) {
+		return ST_OK;
+	}
+	enum status st = list_tree(d, &d->order, &d->touched);
+	return st == ST_OK ? list_tree(d, &d->nsec3, &d->touched_nsec3) : st;
+}
+
 enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count)
 {
-	enum status st = name_list_sort(&d->touched);
+	enum status st = draft_list_touched(d);
+	if (st == ST_OK) {
+		st = name_list_sort(&d->touched);
+	}
 	if (st == ST_OK) {
 		*names = d->touched.names;
 		*count = d->touched.count;
@@ -261,27 +313,52 @@ static bool list_changed(const struct draft *d, enum node_kind kind, const struc
 
 bool draft_changed(const struct draft *d)
 {
+	if (d->base == NULL) {
+		return d->order.count > 0 || d->nsec3.count > 0;
+	}
 	return list_changed(d, KIND_NAME, &d->touched) ||
 	       list_changed(d, KIND_NSEC3, &d->touched_nsec3);
 }
 
-static enum status
-each_new_of(struct draft *d, enum node_kind kind, struct name_list *l,
-	    enum status (*each)(void *ctx, const struct node *n, struct rrset *rs), void *ctx)
+/* What a visit of the new RRsets calls. */
+struct visit {
+	enum status (*each)(void *ctx, const struct node *n, struct rrset *rs);
+	void *ctx;
+};
+
+static enum status visit_rrsets(const struct node *n, const struct node *base, struct visit v)
+{
+	enum status st = ST_OK;
+	bool moved = base != NULL && base->flags != (n->flags & ~NODE_DRAFT);
+	for (unsigned k = 0; st == ST_OK && k < n->rrset_count; k++) {
+		if (moved || !node_holds(base, n->rrsets[k])) {
+			st = v.each(v.ctx, n, n->rrsets[k]);
+		}
+	}
+	return st;
+}
+
+static enum status visit_touched(struct draft *d, enum node_kind kind, struct name_list *l,
+				 struct visit v)
 {
 	enum status st = name_list_sort(l);
 	for (size_t i = 0; st == ST_OK && i < l->count; i++) {
 		const struct node *n = draft_node(d, kind, l->names[i]);
-		if (n == NULL || !draft_owns(d, n)) {
-			continue;
+		if (n != NULL && draft_owns(d, n)) {
+			st = visit_rrsets(n, draft_base_node(d, kind, l->names[i]), v);
 		}
-		const struct node *base = draft_base_node(d, kind, l->names[i]);
-		bool moved = base != NULL && base->flags != (n->flags & ~NODE_DRAFT);
-		for (unsigned k = 0; st == ST_OK && k < n->rrset_count; k++) {
-			if (moved || !node_holds(base, n->rrsets[k])) {
-				st = each(ctx, n, n->rrsets[k]);
-			}
-		}
+	}
+	return st;
+}
+
+static enum status visit_all(const struct btree *t, struct visit v)
+{
+	struct btree_cursor c;
+	const struct node *n;
+	enum status st = ST_OK;
+	btree_cursor_init(&c, t);
+	while (st == ST_OK && (n = btree_cursor_next(&c)) != NULL) {
+		st = visit_rrsets(n, NULL, v);
 	}
 	return st;
 }
@@ -290,8 +367,13 @@ enum status draft_each_new(struct draft *d,
 			   enum status (*each)(void *ctx, const struct node *n, struct rrset *rs),
 			   void *ctx)
 {
-	enum status st = each_new_of(d, KIND_NAME, &d->touched, each, ctx);
-	return st == ST_OK ? each_new_of(d, KIND_NSEC3, &d->touched_nsec3, each, ctx) : st;
+	struct visit v = {each, ctx};
+	if (d->base == NULL) {
+		enum status st = visit_all(&d->order, v);
+		return st == ST_OK ? visit_all(&d->nsec3, v) : st;
+	}
+	enum status st = visit_touched(d, KIND_NAME, &d->touched, v);
+	return st == ST_OK ? visit_touched(d, KIND_NSEC3, &d->touched_nsec3, v) : st;
 }
 
 const struct node *draft_chain_before(const struct draft *d, const uint8_t *name)

@@ -1,4 +1,4 @@
-#include "zones/draft_impl.h"
+#include "zones/draft_owner.h"
 #include "zones/rdata.h"
 
 #include <stdlib.h>
@@ -8,77 +8,12 @@ struct apply {
 	struct draft *d;
 	const struct content *c;
 	bool signing;
-	bool fresh; /* the draft was empty: no owner can be there yet, since ancestors come first */
-	struct bytes *rdatas;
-	size_t rdata_room;
+	struct rdata_list rdatas;
 	struct rrset *
 		*names; /* the RRsets that the owner is to have, and those of its NSEC3 node */
 	struct rrset **nsec3s;
 	size_t rrset_room;
 };
-
-/* The records of one owner: sets[first .. first + count). */
-struct owner {
-	const uint8_t *name;
-	size_t first;
-	size_t count;
-};
-
-static const struct record *set_records(const struct content *c, const struct record_set *s)
-{
-	return c->records + s->first;
-}
-
-static void find_owner(const struct content *c, size_t first, struct owner *out)
-{
-	const uint8_t *name = set_records(c, &c->sets[first])->owner;
-	size_t end = first + 1;
-	for (; end < c->set_count; end++) {
-		const uint8_t *other = set_records(c, &c->sets[end])->owner;
-		if (other != name && !name_equal(other, name)) {
-			break;
-		}
-	}
-	*out = (struct owner){name, first, end - first};
-}
-
-/* The owner's RRSIGs of a type: they sort by the type they cover. count 0: none. */
-static struct record_set find_rrsigs(const struct content *c, const struct owner *o, uint16_t type)
-{
-	struct record_set found = {0, 0};
-	for (size_t i = o->first; i < o->first + o->count; i++) {
-		const struct record *r = set_records(c, &c->sets[i]);
-		if (r->type != RR_RRSIG) {
-			continue;
-		}
-		for (size_t k = 0; k < c->sets[i].count; k++) {
-			if (r[k].rdata_len < 2 || be16_get(r[k].rdata) != type) {
-				continue;
-			}
-			if (found.count++ == 0) {
-				found.first = c->sets[i].first + (uint32_t)k;
-			}
-		}
-	}
-	return found;
-}
-
-static enum status collect_rdatas(struct apply *a, const struct record_set *s)
-{
-	if (s->count > a->rdata_room) {
-		struct bytes *more = realloc(a->rdatas, s->count * sizeof(*more));
-		if (more == NULL) {
-			return ST_ENOMEM;
-		}
-		a->rdatas = more;
-		a->rdata_room = s->count;
-	}
-	const struct record *r = set_records(a->c, s);
-	for (size_t i = 0; i < s->count; i++) {
-		a->rdatas[i] = (struct bytes){r[i].rdata, r[i].rdata_len};
-	}
-	return ST_OK;
-}
 
 static bool same_records(const struct rrset *rs, const struct content *c,
 			 const struct record_set *s)
@@ -113,9 +48,9 @@ static enum status same_signatures(struct apply *a, const struct rrset *rs,
 		return ST_OK;
 	}
 	struct sigset *wanted;
-	enum status st = collect_rdatas(a, rrsigs);
+	enum status st = rdata_list_fill(&a->rdatas, a->c, rrsigs);
 	if (st == ST_OK) {
-		st = sigset_new(a->rdatas, rrsigs->count, &wanted);
+		st = sigset_new(a->rdatas.items, rrsigs->count, &wanted);
 	}
 	if (st == ST_OK) {
 		*same = sigset_equal(present, wanted);
@@ -129,24 +64,16 @@ static enum status new_rrset(struct apply *a, const struct record_set *s,
 {
 	const struct record *r = set_records(a->c, s);
 	struct rrset *rs = NULL;
-	struct sigset *sigs = NULL;
-	enum status st = collect_rdatas(a, s);
+	enum status st = rdata_list_fill(&a->rdatas, a->c, s);
 	if (st == ST_OK) {
-		st = rrset_new(r->type, r->ttl, a->rdatas, s->count, &rs);
+		st = rrset_new(r->type, r->ttl, a->rdatas.items, s->count, &rs);
 	}
-	if (st == ST_OK && !a->signing && rrsigs->count > 0) {
-		st = collect_rdatas(a, rrsigs);
-		if (st == ST_OK) {
-			st = sigset_new(a->rdatas, rrsigs->count, &sigs);
-		}
+	if (st == ST_OK && !a->signing) {
+		st = rrset_take_rrsigs(rs, a->c, rrsigs, &a->rdatas);
 	}
 	if (st != ST_OK) {
 		rrset_free(rs);
 		return st;
-	}
-	if (sigs != NULL) {
-		atomic_init(&rs->sigs, sigs);
-		atomic_init(&rs->sig_state, SIG_FILLED);
 	}
 	*out = rs;
 	return ST_OK;
@@ -157,7 +84,7 @@ static enum status wanted_rrset(struct apply *a, const struct owner *o, const st
 				const struct node *n, struct rrset **out)
 {
 	uint16_t type = set_records(a->c, s)->type;
-	struct record_set rrsigs = find_rrsigs(a->c, o, type);
+	struct record_set rrsigs = owner_rrsigs(a->c, o, type);
 	struct rrset *present = n == NULL ? NULL : node_rrset(n, type);
 	if (present != NULL && same_records(present, a->c, s)) {
 		bool same;
@@ -244,7 +171,7 @@ static void free_new(struct rrset **rrsets, size_t count, const struct node *n)
 
 static enum status apply_owner(struct apply *a, const struct owner *o)
 {
-	const struct node *n = a->fresh ? NULL : draft_node(a->d, KIND_NAME, o->name);
+	const struct node *n = draft_node(a->d, KIND_NAME, o->name);
 	const struct node *n3 =
 		a->d->nsec3.count > 0 ? draft_node(a->d, KIND_NSEC3, o->name) : NULL;
 	size_t count = 0;
@@ -318,32 +245,15 @@ static enum status drop_absent(struct apply *a, enum node_kind kind, const struc
 	return st;
 }
 
-static bool content_has(const struct content *c, const uint8_t *name)
-{
-	size_t low = 0;
-	size_t high = c->set_count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = name_compare(name, set_records(c, &c->sets[middle])->owner);
-		if (order == 0) {
-			return true;
-		}
-		if (order < 0) {
-			high = middle;
-		} else {
-			low = middle + 1;
-		}
-	}
-	return false;
-}
-
 /* The same for what the draft held before without the base having it. */
 static enum status drop_earlier(struct apply *a, enum node_kind kind, const struct name_list *l)
 {
 	enum status st = ST_OK;
 	size_t count = l->count; /* the list may grow */
 	for (size_t i = 0; st == ST_OK && i < count; i++) {
-		if (!content_has(a->c, l->names[i])) {
+		bool found;
+		(void)owner_search(a->c, l->names[i], &found);
+		if (!found) {
 			st = drop_name(a, kind, l->names[i]);
 		}
 	}
@@ -354,7 +264,10 @@ static enum status apply_all(struct apply *a)
 {
 	struct draft *d = a->d;
 	struct owner o = {NULL, 0, 0};
-	enum status st = drop_earlier(a, KIND_NAME, &d->touched);
+	enum status st = draft_list_touched(d);
+	if (st == ST_OK) {
+		st = drop_earlier(a, KIND_NAME, &d->touched);
+	}
 	if (st == ST_OK) {
 		st = drop_earlier(a, KIND_NSEC3, &d->touched_nsec3);
 	}
@@ -364,9 +277,8 @@ static enum status apply_all(struct apply *a)
 	if (st == ST_OK && d->base != NULL) {
 		st = drop_absent(a, KIND_NSEC3, &d->base->nsec3);
 	}
-	a->fresh = d->order.count == 0;
 	for (size_t i = 0; st == ST_OK && i < a->c->set_count; i += o.count) {
-		find_owner(a->c, i, &o);
+		owner_at(a->c, i, &o);
 		st = name_is_below(o.name, d->apex) ? apply_owner(a, &o) : ST_EPARSE;
 	}
 	return st;
@@ -375,8 +287,11 @@ static enum status apply_all(struct apply *a)
 enum status draft_apply(struct draft *d, const struct content *c, bool signing)
 {
 	struct apply a = {.d = d, .c = c, .signing = signing};
+	if (draft_is_new(d)) {
+		return draft_build(d, c, signing, 0);
+	}
 	enum status st = apply_all(&a);
-	free(a.rdatas);
+	free(a.rdatas.items);
 	free(a.names);
 	free(a.nsec3s);
 	if (st != ST_OK) {

@@ -19,7 +19,7 @@ static enum status collect_added(struct draft *d, enum node_kind kind, struct na
 			break;
 		}
 		const struct node *base = draft_base_node(d, kind, l->names[i]);
-		retired_add_block(added, n);
+		retired_add_node(added, n);
 		for (unsigned k = 0; k < n->rrset_count; k++) {
 			if (!node_holds(base, n->rrsets[k])) {
 				retired_add_rrset(added, n->rrsets[k]);

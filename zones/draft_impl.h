@@ -35,7 +35,9 @@ struct draft {
 	bool chain_built;
 	bool chain_wanted;
 
-	struct name_list touched;	/* whose node is or was this draft's */
+	/* Whose node is or was this draft's; without a base that is every name, and the list is
+	 * made when it is asked for: draft_list_touched(). */
+	struct name_list touched;
 	struct name_list touched_nsec3; /* the same of the nodes in 'nsec3' */
 	struct name_list dirty;		/* whose flags are to be settled */
 };
@@ -66,6 +68,8 @@ void name_list_fini(struct name_list *l);
 /* draft.c */
 const struct node *draft_node(const struct draft *d, enum node_kind kind, const uint8_t *name);
 const struct node *draft_base_node(const struct draft *d, enum node_kind kind, const uint8_t *name);
+/* Completes the lists of what is touched. */
+enum status draft_list_touched(struct draft *d) MUST_USE;
 /* Is the node this draft's own, to be changed in place? */
 bool draft_owns(const struct draft *d, const struct node *n);
 /* Is this very RRset one of n's? n may be NULL. */
@@ -87,6 +91,17 @@ enum status draft_set(struct draft *d, const struct node *n, struct wanted w) MU
 /* Sets flags and cover_labels of a node of the order index, keeping the chain in step. */
 enum status draft_set_flags(struct draft *d, const struct node *n, uint8_t flags,
 			    uint8_t cover_labels) MUST_USE;
+
+/* draft_build.c */
+/* Nothing was ever put into it, and it has no base. */
+static inline bool draft_is_new(const struct draft *d)
+{
+	return d->base == NULL && d->broken == ST_OK && d->names.root == 0 && d->nsec3.root == NULL;
+}
+/* draft_apply() to a draft that is new. Flags, and the chain where it is wanted, are settled. In so
+ * many parts at once, at most PARALLEL_MAX; 0: chosen by size. On error the draft is as it was. */
+enum status draft_build(struct draft *d, const struct content *c, bool signing,
+			unsigned parts) MUST_USE;
 
 /* draft_settle.c */
 enum status draft_settle_flags(struct draft *d) MUST_USE;

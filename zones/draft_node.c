@@ -1,34 +1,15 @@
 #include "zones/draft_impl.h"
+#include "zones/node.h"
 
 #include <stdlib.h>
 
-static struct node *node_new(const struct draft *d, const uint8_t *name, uint64_t hash, size_t room)
+static struct node *new_node(const struct draft *d, const uint8_t *name, uint64_t hash, size_t room)
 {
-	size_t len = name_len(name);
-	struct node *n =
-		malloc(sizeof(*n) + room * (sizeof(n->rrsets[0]) + sizeof(uint16_t)) + len);
-	if (n == NULL) {
-		return NULL;
+	struct node *n = node_new(name, name_len(name), hash, room, 0);
+	if (n != NULL && d->base != NULL) {
+		n->flags = NODE_DRAFT;
 	}
-	n->hash = hash;
-	n->flags = d->base == NULL ? 0 : NODE_DRAFT;
-	n->labels = (uint8_t)name_labels(name);
-	n->name_len = (uint8_t)len;
-	n->cover_labels = 0;
-	n->rrset_count = 0;
-	n->rrset_room = (uint16_t)room;
-	memcpy((uint8_t *)(uintptr_t)node_name(n), name, len);
 	return n;
-}
-
-static void node_assign(struct node *n, struct rrset *const *rrsets, size_t count)
-{
-	uint16_t *types = (uint16_t *)(uintptr_t)node_types(n);
-	for (size_t i = 0; i < count; i++) {
-		n->rrsets[i] = rrsets[i];
-		types[i] = rrsets[i]->type;
-	}
-	n->rrset_count = (uint16_t)count;
 }
 
 /* For a node that is the draft's own and so not constant yet. */
@@ -37,7 +18,8 @@ static struct node *own(const struct node *n)
 	return (struct node *)(uintptr_t)n;
 }
 
-/* Puts a copy of the name into the list of those touched; *stable points to it. */
+/* Puts a copy of the name into the list of those touched, which a draft without a base does not
+ * need: draft_list_touched(). *stable points to the copy. */
 static enum status touch(struct draft *d, enum node_kind kind, const uint8_t *name,
 			 const uint8_t **stable)
 {
@@ -46,18 +28,21 @@ static enum status touch(struct draft *d, enum node_kind kind, const uint8_t *na
 		return ST_ENOMEM;
 	}
 	*stable = copy;
+	if (d->base == NULL) {
+		return ST_OK;
+	}
 	return name_list_add(kind == KIND_NAME ? &d->touched : &d->touched_nsec3, copy);
 }
 
 static enum status discard_node(struct draft *d, const struct node *n)
 {
 	if (draft_owns(d, n)) {
-		free(own(n));
+		node_free(n);
 		return ST_OK;
 	}
 	enum status st = retired_reserve(&d->replaced, 1);
 	if (st == ST_OK) {
-		retired_add_block(&d->replaced, n);
+		retired_add_node(&d->replaced, n);
 	}
 	return st;
 }
@@ -86,7 +71,7 @@ static enum status swap_node(struct draft *d, enum node_kind kind, const struct 
 				       : btree_replace(&d->nsec3, &d->cow, old, with);
 	}
 	if (st != ST_OK) {
-		free(with);
+		node_free(with);
 		return st;
 	}
 	if (kind == KIND_NAME) {
@@ -104,7 +89,7 @@ static enum status add_node(struct draft *d, enum node_kind kind, struct node *n
 				       : btree_insert(&d->nsec3, &d->cow, n);
 	}
 	if (st != ST_OK) {
-		free(n);
+		node_free(n);
 		return st;
 	}
 	if (kind == KIND_NAME) {
@@ -145,7 +130,7 @@ static enum status add_ancestors(struct draft *d, const struct name_ref *ref)
 		have--;
 	}
 	for (; have < ref->labels; have++) {
-		struct node *n = node_new(d, name_ref_at(ref, have), ref->hash[have], 0);
+		struct node *n = new_node(d, name_ref_at(ref, have), ref->hash[have], 0);
 		enum status st = n == NULL ? ST_ENOMEM : add_node(d, KIND_NAME, n);
 		if (st != ST_OK) {
 			return st;
@@ -211,7 +196,7 @@ static enum status add_with(struct draft *d, const struct wanted *w)
 			return st;
 		}
 	}
-	struct node *n = node_new(d, w->name, ref.hash[ref.labels], w->count + w->spare);
+	struct node *n = new_node(d, w->name, ref.hash[ref.labels], w->count + w->spare);
 	if (n == NULL) {
 		return ST_ENOMEM;
 	}
@@ -237,7 +222,7 @@ static enum status change(struct draft *d, const struct node *n, const struct wa
 		node_assign(own(n), w->rrsets, w->count);
 		return ST_OK;
 	}
-	struct node *with = node_new(d, w->name, n->hash, w->count + w->spare);
+	struct node *with = new_node(d, w->name, n->hash, w->count + w->spare);
 	if (with == NULL) {
 		return ST_ENOMEM;
 	}
@@ -376,7 +361,7 @@ enum status draft_set_flags(struct draft *d, const struct node *n, uint8_t flags
 	struct node *with = own(n);
 	enum status st = ST_OK;
 	if (!draft_owns(d, n)) {
-		with = node_new(d, node_name(n), n->hash, n->rrset_count);
+		with = new_node(d, node_name(n), n->hash, n->rrset_count);
 		if (with == NULL) {
 			return ST_ENOMEM;
 		}

@@ -1,3 +1,4 @@
+#include "nsd-core/base/bulk.h"
 #include "zones/draft_impl.h"
 
 /* The parent of the node looked at last: names that come in order mostly share it. */
@@ -143,25 +144,28 @@ enum status draft_build_chain(struct draft *d)
 {
 	struct btree_cursor c;
 	const struct node *n;
-	struct btree chain = {0};
+	size_t count = 0;
+	size_t size = d->order.count * sizeof(n);
 
 	if (d->chain_built) {
 		return ST_OK;
 	}
+	const struct node **nodes = size == 0 ? NULL : bulk_alloc(size);
+	if (nodes == NULL && size > 0) {
+		return ST_ENOMEM;
+	}
 	btree_cursor_init(&c, &d->order);
 	while ((n = btree_cursor_next(&c)) != NULL) {
-		if ((n->flags & NODE_CHAIN) == 0) {
-			continue;
-		}
-		enum status st = btree_insert(&chain, &d->cow, n);
-		if (st != ST_OK) {
-			btree_free(&chain, d->cow.stamp);
-			return st;
+		if ((n->flags & NODE_CHAIN) != 0) {
+			nodes[count++] = n;
 		}
 	}
-	d->chain = chain;
-	d->chain_built = true;
-	return ST_OK;
+	enum status st = btree_build(&d->chain, &d->cow, nodes, count);
+	bulk_free(nodes, size);
+	if (st == ST_OK) {
+		d->chain_built = true;
+	}
+	return st;
 }
 
 enum status draft_settle(struct draft *d)

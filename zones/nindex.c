@@ -7,11 +7,6 @@
 /* From a node's start to a place in its second cache line, where its name most likely ends. */
 #define NODE_LINE 48
 
-static size_t dir_index(const struct dir *dir, uint64_t hash)
-{
-	return (size_t)(hash << dir->depth >> (64 - dir->bits));
-}
-
 uintptr_t nindex_page(const struct nindex *ix, uint64_t hash)
 {
 	uintptr_t ref = ix->root;
@@ -123,7 +118,7 @@ static void *copy_page(const struct cow *cow, const void *page, size_t size)
 	if (copy != NULL) {
 		memcpy(copy, page, size);
 		memcpy(copy, &cow->stamp, sizeof(cow->stamp)); /* both kinds start with it */
-		retired_add_block(cow->retired, page);
+		retired_add_page(cow->retired, page);
 	}
 	return copy;
 }
@@ -365,6 +360,32 @@ static void free_ref(uintptr_t ref, uint64_t stamp)
 		}
 	}
 	free(dir);
+}
+
+static void each_in(uintptr_t ref, void (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	if ((ref & REF_DIR) != 0) {
+		const struct dir *dir = ref_dir(ref);
+		uintptr_t last = 0;
+		for (size_t i = 0; i < (size_t)1 << dir->bits; i++) {
+			if (dir->child[i] != last) {
+				last = dir->child[i];
+				each_in(last, each, ctx);
+			}
+		}
+		return;
+	}
+	for (size_t i = 0; ref != 0 && i <= ref_mask(ref); i++) {
+		uint64_t slot = ref_leaf(ref)->slots[i];
+		if (slot != 0) {
+			each(ctx, slot_node(slot));
+		}
+	}
+}
+
+void nindex_each(const struct nindex *ix, void (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	each_in(ix->root, each, ctx);
 }
 
 void nindex_free(struct nindex *ix, uint64_t stamp)

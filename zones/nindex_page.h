@@ -75,6 +75,11 @@ static inline const struct node *slot_node(uint64_t slot)
 	return (const struct node *)(uintptr_t)(slot & POINTER_MASK);
 }
 
+static inline size_t dir_index(const struct dir *dir, uint64_t hash)
+{
+	return (size_t)(hash << dir->depth >> (64 - dir->bits));
+}
+
 static inline size_t leaf_size(unsigned bits)
 {
 	return sizeof(struct leaf) + (sizeof(uint64_t) << bits);

@@ -1,9 +1,13 @@
 #include "zones/retire.h"
 
+#include "zones/node.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
 #define IS_RRSET ((uintptr_t)1)
+#define IS_NODE	 ((uintptr_t)2)
+#define KINDS	 (IS_RRSET | IS_NODE)
 
 void retired_init(struct retired *r)
 {
@@ -40,9 +44,14 @@ static void add(struct retired *r, uintptr_t item)
 	r->items[r->count++] = item;
 }
 
-void retired_add_block(struct retired *r, const void *block)
+void retired_add_page(struct retired *r, const void *page)
 {
-	add(r, (uintptr_t)block);
+	add(r, (uintptr_t)page);
+}
+
+void retired_add_node(struct retired *r, const struct node *n)
+{
+	add(r, (uintptr_t)n | IS_NODE);
 }
 
 void retired_add_rrset(struct retired *r, struct rrset *rs)
@@ -53,11 +62,17 @@ void retired_add_rrset(struct retired *r, struct rrset *rs)
 void retired_release(struct retired *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
-		uintptr_t item = r->items[i];
-		if ((item & IS_RRSET) != 0) {
-			rrset_free((struct rrset *)(item & ~IS_RRSET));
-		} else {
-			free((void *)item);
+		void *item = (void *)(r->items[i] & ~KINDS);
+		switch (r->items[i] & KINDS) {
+		case IS_RRSET:
+			rrset_free(item);
+			break;
+		case IS_NODE:
+			node_free(item);
+			break;
+		default:
+			free(item);
+			break;
 		}
 	}
 	retired_fini(r);

@@ -1,6 +1,7 @@
 #include "zones/rrset.h"
 
 #include "nsd-core/base/clock.h"
+#include "zones/node.h"
 #include "zones/rdata.h"
 
 #include <stdlib.h>
@@ -63,26 +64,38 @@ static size_t data_size(const struct bytes *items, size_t count)
 	return size;
 }
 
-static enum status build(uint16_t type, uint32_t ttl, const struct bytes *sorted, size_t count,
-			 struct rrset **out)
+size_t rrset_size(const struct bytes *rdatas, size_t count)
 {
-	size_t size = data_size(sorted, count);
-	if (size == 0) {
-		return ST_ELIMIT;
-	}
-	struct rrset *rs = malloc(sizeof(*rs) + size);
-	if (rs == NULL) {
-		return ST_ENOMEM;
-	}
+	size_t size = data_size(rdatas, count);
+	return size == 0 ? 0 : sizeof(struct rrset) + size;
+}
+
+void rrset_init(struct rrset *rs, uint16_t type, uint32_t ttl, const struct bytes *sorted,
+		size_t count)
+{
 	rs->type = type;
 	rs->count = (uint16_t)count;
 	rs->ttl = ttl;
-	rs->size = (uint32_t)size;
 	rs->flags = 0;
 	atomic_init(&rs->sig_state, SIG_EMPTY);
 	atomic_init(&rs->sig_wanted, 0);
 	atomic_init(&rs->sigs, NULL);
-	put_lengths_and_data(rs->data, sorted, count);
+	rs->size = (uint32_t)(put_lengths_and_data(rs->data, sorted, count) - rs->data);
+}
+
+static enum status build(uint16_t type, uint32_t ttl, const struct bytes *sorted, size_t count,
+			 struct rrset **out)
+{
+	size_t size = rrset_size(sorted, count);
+	if (size == 0) {
+		return ST_ELIMIT;
+	}
+	struct rrset *rs = malloc(size);
+	if (rs == NULL) {
+		return ST_ENOMEM;
+	}
+	rs->home = 0;
+	rrset_init(rs, type, ttl, sorted, count);
 	*out = rs;
 	return ST_OK;
 }
@@ -121,6 +134,7 @@ enum status rrset_copy(const struct rrset *from, struct rrset **out)
 	rs->ttl = from->ttl;
 	rs->size = from->size;
 	rs->flags = from->flags;
+	rs->home = 0;
 	atomic_init(&rs->sig_state, SIG_EMPTY);
 	atomic_init(&rs->sig_wanted, 0);
 	atomic_init(&rs->sigs, NULL);
@@ -133,7 +147,11 @@ void rrset_free(struct rrset *rs)
 {
 	if (rs != NULL) {
 		free(atomic_load_explicit(&rs->sigs, memory_order_acquire));
-		free(rs);
+		if (rs->home != 0) {
+			node_free_inside(rs);
+		} else {
+			free(rs);
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ struct rrset {
 	uint8_t flags;		     /* RRSET_* */
 	_Atomic(uint8_t) sig_state;  /* enum rrset_sig_state */
 	_Atomic(uint8_t) sig_wanted; /* a parked question waits for it */
+	/* Units of 8 octets from the start of a node's block that it stands in (zones/node.h); 0:
+	 * it has a block of its own. */
+	uint8_t home;
 	_Atomic(struct sigset *) sigs;
 	uint8_t data[];
 };
@@ -43,6 +46,12 @@ struct rrset {
  * rrset_free(). ST_ELIMIT: more than 65535 of them, or one longer than that. */
 enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, size_t count,
 		      struct rrset **out) MUST_USE;
+/* The same in a place that has rrset_size() octets, from RDATAs in order and without duplicates.
+ * 'home' is the caller's to set. */
+void rrset_init(struct rrset *rs, uint16_t type, uint32_t ttl, const struct bytes *sorted,
+		size_t count);
+/* 0: there are more than 65535. */
+size_t rrset_size(const struct bytes *rdatas, size_t count);
 /* The same records with an empty slot. */
 enum status rrset_copy(const struct rrset *from, struct rrset **out) MUST_USE;
 void rrset_free(struct rrset *rs); /* its slot's signatures too; takes NULL */

@@ -2,6 +2,7 @@
 
 #include "nsd-core/base/digest.h"
 #include "nsd-core/base/text.h"
+#include "zones/node.h"
 #include "zones/pending.h"
 #include "zones/rdata.h"
 
@@ -24,7 +25,7 @@ static void free_nodes(const struct btree *t)
 		for (unsigned i = 0; i < n->rrset_count; i++) {
 			rrset_free(n->rrsets[i]);
 		}
-		free((void *)(uintptr_t)n);
+		node_free(n);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* Every allocation of a draft's life fails once: nothing leaks, nothing is freed twice, and the
  * base stays as it was. The linker sends malloc() and its kin here. */
 #include "version_fixture.h"
+#include "zones/draft_impl.h"
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -9,16 +10,19 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
 
-static long allowed = -1; /* allocations until they fail; -1: all succeed */
-static bool failed;
+/* Several threads may allocate. */
+static _Atomic(long) allowed = -1; /* allocations until they fail; -1: all succeed */
+static _Atomic(bool) failed;
 
 static bool may_allocate(void)
 {
-	if (allowed == 0) {
+	long now = atomic_load(&allowed);
+	while (now > 0 && !atomic_compare_exchange_weak(&allowed, &now, now - 1)) {
+	}
+	if (now == 0) {
 		failed = true;
 		return false;
 	}
-	allowed -= allowed > 0;
 	return true;
 }
 
@@ -200,11 +204,48 @@ static void test_apply(void **state)
 	version_unref(base);
 }
 
+/* The same for a zone that is made at once, in several parts. */
+static void test_build(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\na A 192.0.2.1\n"
+		"a RRSIG A 13 3 60 20300101000000 20200101000000 1 z.test. AQID\n"
+		"b.c.d NS x\ny.b.c.d A 192.0.2.1\nh7 A 192.0.2.1\nh9 TXT x\n"
+		"00000000000000000000000000000000 NSEC3 1 0 0 - 10000000000000000000000000000000\n"
+		"$GENERATE 1-200 g$.e A 192.0.2.1\n$GENERATE 1-90 x$ TXT y\n";
+	struct content c;
+	read_content(&c, "z.test", text);
+	for (unsigned turn = 0; turn < 6; turn++) {
+		enum status st = ST_ENOMEM;
+		for (long n = 0; st != ST_OK; n++) {
+			struct draft *d;
+			struct version *v = NULL;
+			allowed = n;
+			failed = false;
+			st = draft_new(c.apex, NULL, &d);
+			if (st == ST_OK) {
+				st = draft_build(d, &c, turn % 2 == 0, 1 + turn / 2);
+				if (st == ST_OK) {
+					st = draft_freeze(d, &(struct freeze){.denial = turn % 2},
+							  &v);
+				}
+				draft_free(d);
+			}
+			allowed = -1;
+			version_unref(v);
+			assert_true(st == ST_OK || (st == ST_ENOMEM && failed));
+		}
+	}
+	content_fini(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_build),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

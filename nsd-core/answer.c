@@ -316,7 +316,7 @@ static size_t reply_plan(struct answer *a, struct plan *p)
 {
 	struct encoder e;
 	start_reply(a, &e);
-	encode_names(&e, &p->qname, p->zones[0].version->apex_labels);
+	encode_names(&e, &p->found->name, p->zones[0].version->apex_labels);
 	bool whole = encode_section(p, &e, SECTION_ANSWER) &&
 		     encode_section(p, &e, SECTION_AUTHORITY) &&
 		     plan_encode_additional(p, &e, a->env->now_s);
@@ -330,10 +330,11 @@ static size_t reply_plan(struct answer *a, struct plan *p)
 }
 
 /* A question for data. False: it is to be parked. Inside a read section. */
-static bool reply_data(struct answer *a, struct answer_missing *missing, size_t *len)
+static bool reply_data(struct answer *a, const struct found *found, struct answer_missing *missing,
+		       size_t *len)
 {
 	struct plan p;
-	plan_answer(&p, a->env->db, &a->query);
+	plan_answer(&p, a->env->db, found);
 	set_ede(a, p.ede, "");
 	if (p.zone_count == 0) {
 		*len = reply_error(a, p.rcode);
@@ -358,50 +359,103 @@ static bool reply_data(struct answer *a, struct answer_missing *missing, size_t 
 	return true;
 }
 
+/* Parses. False: the item has its result already; else it is a question for data. */
+static bool begin(struct answer *a, struct answer_env *env, enum answer_transport transport,
+		  struct answer_item *item, size_t room)
+{
+	enum rcode rcode;
+	item->missing.count = 0;
+	item->missing.later = false;
+	enum query_verdict verdict = query_parse(item->in, item->in_len, &a->query, &rcode);
+	if (verdict == QUERY_DROP) {
+		env->counters[COUNT_DROPPED]++;
+		item->result = ANSWER_DROP;
+		return false;
+	}
+	a->env = env;
+	a->out = item->out;
+	a->limit = reply_limit(env, transport, &a->query, room);
+	a->opt = (struct encode_opt){
+		.size = env->udp_size,
+		.dnssec_ok = a->query.dnssec_ok,
+		.nsid = a->query.nsid ? env->nsid : NULL,
+		.ede = EDE_NONE,
+	};
+	if (verdict == QUERY_ERROR) {
+		item->out_len = reply_error(a, rcode);
+	} else if (!reply_special(a, item->in_len, &item->out_len)) {
+		return true;
+	}
+	item->result = ANSWER_SEND;
+	return false;
+}
+
+static void finish(struct answer *a, const struct found *found, struct answer_item *item)
+{
+	if (reply_data(a, found, &item->missing, &item->out_len)) {
+		item->missing.count = 0;
+		item->result = ANSWER_SEND;
+		return;
+	}
+	a->env->counters[COUNT_PARKED] += a->mode == ANSWER_FIRST;
+	item->result = ANSWER_PARK;
+}
+
+/* At most FIND_MAX items, in stages: all are parsed, for all is found where they lead, then each is
+ * answered. */
+static void answer_group(struct answer_env *env, enum answer_transport transport,
+			 enum answer_mode mode, struct answer_item *items, size_t count,
+			 size_t room)
+{
+	struct answer answers[FIND_MAX];
+	struct found found[FIND_MAX];
+	struct answer_item *open[FIND_MAX];
+	size_t left = 0;
+	env->counters[COUNT_QUERIES] += mode == ANSWER_FIRST ? count : 0;
+	for (size_t i = 0; i < count; i++) {
+		struct answer *a = &answers[left];
+		a->mode = mode;
+		if (begin(a, env, transport, &items[i], room)) {
+			found_init(&found[left], &a->query);
+			open[left++] = &items[i];
+		}
+	}
+	if (left == 0) {
+		return;
+	}
+	rcu_enter();
+	find_many(env->db, found, left);
+	for (size_t i = 0; i < left; i++) {
+		finish(&answers[i], &found[i], open[i]);
+	}
+	rcu_exit();
+}
+
+void answer_batch(struct answer_env *env, enum answer_transport transport,
+		  struct answer_item *items, size_t count, size_t room)
+{
+	for (size_t i = 0; i < count; i += FIND_MAX) {
+		size_t group = count - i < FIND_MAX ? count - i : FIND_MAX;
+		answer_group(env, transport, ANSWER_FIRST, items + i, group, room);
+	}
+}
+
 enum answer_result answer_query(struct answer_env *env, enum answer_transport transport,
 				enum answer_mode mode, const uint8_t *in, size_t in_len,
 				uint8_t *out, size_t room, size_t *out_len,
 				struct answer_missing *missing)
 {
-	struct answer a;
-	enum rcode rcode;
-	size_t len;
-	missing->count = 0;
-	missing->later = false;
-	if (mode == ANSWER_FIRST) {
-		env->counters[COUNT_QUERIES]++;
+	struct answer_item item;
+	item.in = in;
+	item.in_len = in_len;
+	item.out = out;
+	answer_group(env, transport, mode, &item, 1, room);
+	missing->count = item.missing.count;
+	missing->later = item.missing.later;
+	memcpy(missing->rrsets, item.missing.rrsets,
+	       item.missing.count * sizeof(item.missing.rrsets[0]));
+	if (item.result == ANSWER_SEND) {
+		*out_len = item.out_len;
 	}
-	enum query_verdict verdict = query_parse(in, in_len, &a.query, &rcode);
-	if (verdict == QUERY_DROP) {
-		env->counters[COUNT_DROPPED]++;
-		return ANSWER_DROP;
-	}
-	a.env = env;
-	a.mode = mode;
-	a.out = out;
-	a.limit = reply_limit(env, transport, &a.query, room);
-	a.opt = (struct encode_opt){
-		.size = env->udp_size,
-		.dnssec_ok = a.query.dnssec_ok,
-		.nsid = a.query.nsid ? env->nsid : NULL,
-		.ede = EDE_NONE,
-	};
-	if (verdict == QUERY_ERROR) {
-		*out_len = reply_error(&a, rcode);
-		return ANSWER_SEND;
-	}
-	if (reply_special(&a, in_len, &len)) {
-		*out_len = len;
-		return ANSWER_SEND;
-	}
-	rcu_enter();
-	bool answered = reply_data(&a, missing, &len);
-	rcu_exit();
-	if (!answered) {
-		env->counters[COUNT_PARKED] += mode == ANSWER_FIRST;
-		return ANSWER_PARK;
-	}
-	missing->count = 0;
-	*out_len = len;
-	return ANSWER_SEND;
+	return item.result;
 }

@@ -81,3 +81,19 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 				enum answer_mode mode, const uint8_t *in, size_t in_len,
 				uint8_t *out, size_t room, size_t *out_len,
 				struct answer_missing *missing);
+
+#define ANSWER_BATCH_MAX 64
+
+struct answer_item {
+	const uint8_t *in;
+	size_t in_len;
+	uint8_t *out;	/* room octets */
+	size_t out_len; /* ANSWER_SEND */
+	enum answer_result result;
+	struct answer_missing missing; /* ANSWER_PARK */
+};
+
+/* Answers up to ANSWER_BATCH_MAX messages, each as answer_query(ANSWER_FIRST) would, several at a
+ * time: what one waits for from memory, its neighbours do not wait for again. */
+void answer_batch(struct answer_env *env, enum answer_transport transport,
+		  struct answer_item *items, size_t count, size_t room);

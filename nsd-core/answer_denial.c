@@ -32,6 +32,20 @@ static void add_nsec(struct plan *p, const uint8_t *name)
 	add_proof(p, version_nsec(plan_here(p)->version, name, &matches), RR_NSEC, false);
 }
 
+/* The one of the current name. */
+static const struct node *add_nsec_current(struct plan *p)
+{
+	const struct found *f = p->found;
+	const struct version *v = plan_here(p)->version;
+	bool matches;
+	const struct node *n =
+		p->current == &f->name && f->searched
+			? version_nsec_at(v, f->name.wire, f->nsec.node, f->nsec.exact, &matches)
+			: version_nsec(v, p->current->wire, &matches);
+	add_proof(p, n, RR_NSEC, false);
+	return n;
+}
+
 /* The NSEC of a node, or the one that covers it where it is an empty non-terminal. */
 static void add_nsec_of(struct plan *p, const struct node *node, bool ancestor)
 {
@@ -80,6 +94,20 @@ static bool wildcard_at(const uint8_t *parent, uint8_t out[NAME_MAX_LEN])
 	return name_join(star, sizeof(star), parent, out, &len) == ST_OK;
 }
 
+/* That neither the current name nor the wildcard below its closest encloser is there. */
+static void add_nsec_nxdomain(struct plan *p, const struct node *encloser)
+{
+	const struct version *v = plan_here(p)->version;
+	uint8_t wildcard[NAME_MAX_LEN];
+	const struct node *n = add_nsec_current(p);
+	if (encloser == v->apex) {
+		add_proof(p, v->apex_wildcard, RR_NSEC, false);
+	} else if (wildcard_at(node_name(encloser), wildcard) &&
+		   (n == NULL || !version_nsec_spans(n, wildcard))) {
+		add_nsec(p, wildcard);
+	}
+}
+
 void plan_proof_nxdomain(struct plan *p, const struct node *encloser)
 {
 	if (!plan_here(p)->dnssec) {
@@ -89,10 +117,7 @@ void plan_proof_nxdomain(struct plan *p, const struct node *encloser)
 	unsigned labels = encloser->labels;
 	switch (plan_here(p)->version->denial) {
 	case DENIAL_NSEC:
-		add_nsec(p, p->current->wire);
-		if (wildcard_at(node_name(encloser), wildcard)) {
-			add_nsec(p, wildcard);
-		}
+		add_nsec_nxdomain(p, encloser);
 		break;
 	case DENIAL_NSEC3:
 		/* A validator looks for the wildcard below the encloser that was proven (8.4). */
@@ -130,7 +155,7 @@ void plan_proof_wildcard(struct plan *p, const struct node *wildcard)
 	}
 	switch (plan_here(p)->version->denial) {
 	case DENIAL_NSEC:
-		add_nsec(p, p->current->wire);
+		add_nsec_current(p);
 		break;
 	case DENIAL_NSEC3:
 		/* The next closer name is one label below the closest encloser, as the wildcard is.
@@ -150,7 +175,7 @@ void plan_proof_wildcard_nodata(struct plan *p, const struct node *wildcard)
 	switch (plan_here(p)->version->denial) {
 	case DENIAL_NSEC:
 		add_nsec_of(p, wildcard, false);
-		add_nsec(p, p->current->wire);
+		add_nsec_current(p);
 		break;
 	case DENIAL_NSEC3:
 		add_nsec3_closest(p, wildcard->labels - 1U, p->current->labels);

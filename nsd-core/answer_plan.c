@@ -6,10 +6,11 @@
 
 uint16_t plan_place(const struct plan *p, unsigned labels)
 {
-	if (p->current != &p->qname || labels == 0) {
+	const struct name_ref *name = &p->found->name;
+	if (p->current != name || labels == 0) {
 		return 0;
 	}
-	return (uint16_t)(DNS_HEADER_LEN + p->qname.offset[p->qname.labels - labels]);
+	return (uint16_t)(DNS_HEADER_LEN + name->offset[name->labels - labels]);
 }
 
 struct plan_item *plan_add(struct plan *p, enum section section, const struct node *node,
@@ -175,41 +176,16 @@ static const uint8_t *plan_dname(struct plan *p, const struct node *node)
 	return p->query->qtype == RR_CNAME ? NULL : target;
 }
 
-/* The zone that answers for the current name, at its present version. A question for DS belongs
- * above the cut (RFC 4035 3.1.4.1), if the zone there is served. */
-static bool enter_zone(struct plan *p)
+/* The current name's zone takes part, at version v; NULL: there is none, or it was never loaded. */
+static bool add_zone(struct plan *p, struct zone *zone, struct version *v)
 {
-	struct zone *zone = NULL;
-	if (p->query->qtype == RR_DS) {
-		zone = zonedb_find(p->db, p->current, true);
-	}
-	if (zone == NULL) {
-		zone = zonedb_find(p->db, p->current, false);
-	}
 	/* What was found before the chain led here stands by itself. */
 	bool first = p->zone_count == 0;
-	if (zone == NULL) {
-		if (first) {
-			p->rcode = RCODE_REFUSED;
-			p->ede = EDE_NOT_AUTHORITATIVE;
-		}
-		return false;
-	}
-	/* One answer sees one version of a zone. */
-	struct version *v = NULL;
-	for (unsigned i = 0; i < p->zone_count; i++) {
-		if (p->zones[i].zone == zone) {
-			v = p->zones[i].version;
-		}
+	if (v == NULL && first) {
+		p->rcode = zone == NULL ? RCODE_REFUSED : RCODE_SERVFAIL;
+		p->ede = zone == NULL ? EDE_NOT_AUTHORITATIVE : EDE_NOT_READY;
 	}
 	if (v == NULL) {
-		v = rcu_load(&zone->cur);
-	}
-	if (v == NULL) {
-		if (first) {
-			p->rcode = RCODE_SERVFAIL;
-			p->ede = EDE_NOT_READY;
-		}
 		return false;
 	}
 	p->zones[p->zone_count++] = (struct plan_zone){
@@ -220,30 +196,42 @@ static bool enter_zone(struct plan *p)
 	return true;
 }
 
-/* Plans for the current name. Returns the next one, or NULL. */
-static const uint8_t *plan_name(struct plan *p)
+/* The zone that answers for where the chain led, at its present version. */
+static bool enter_zone(struct plan *p)
 {
-	struct lookup lk;
-	version_lookup(plan_here(p)->version, p->current, p->query->qtype == RR_DS, &lk);
-	if (p->zone_count == 1) {
-		p->authoritative = lk.kind != LOOKUP_CUT;
+	struct zone *zone = find_zone(p->db, p->current, p->query->qtype);
+	struct version *v = NULL;
+	/* One answer sees one version of a zone. */
+	for (unsigned i = 0; i < p->zone_count; i++) {
+		if (p->zones[i].zone == zone) {
+			v = p->zones[i].version;
+		}
 	}
-	switch (lk.kind) {
+	if (v == NULL && zone != NULL) {
+		v = rcu_load(&zone->cur);
+	}
+	return add_zone(p, zone, v);
+}
+
+/* Plans for the current name, which leads there. Returns the next one, or NULL. */
+static const uint8_t *plan_name(struct plan *p, const struct lookup *lk)
+{
+	switch (lk->kind) {
 	case LOOKUP_NODE:
-		return plan_node(p, lk.node, false);
+		return plan_node(p, lk->node, false);
 	case LOOKUP_WILDCARD:
-		return plan_node(p, lk.node, true);
+		return plan_node(p, lk->node, true);
 	case LOOKUP_CUT:
-		plan_cut(p, lk.node);
+		plan_cut(p, lk->node);
 		return NULL;
 	case LOOKUP_DNAME:
-		return plan_dname(p, lk.node);
+		return plan_dname(p, lk->node);
 	case LOOKUP_NXDOMAIN:
 		break;
 	}
 	p->rcode = RCODE_NXDOMAIN;
 	plan_soa(p);
-	plan_proof_nxdomain(p, lk.encloser);
+	plan_proof_nxdomain(p, lk->encloser);
 	return NULL;
 }
 
@@ -260,25 +248,37 @@ static bool passed(const struct plan *p, const uint8_t *name)
 	return false;
 }
 
-void plan_answer(struct plan *p, const struct zonedb *db, const struct query *q)
+/* Follows a CNAME or DNAME to its target. Returns the next one, or NULL. */
+static const uint8_t *plan_target(struct plan *p, const uint8_t *target)
 {
-	p->query = q;
+	struct lookup lk;
+	name_ref_init(&p->chained, target);
+	p->current = &p->chained;
+	if (!enter_zone(p)) {
+		return NULL;
+	}
+	version_lookup(plan_here(p)->version, p->current, p->query->qtype == RR_DS, &lk);
+	return plan_name(p, &lk);
+}
+
+void plan_answer(struct plan *p, const struct zonedb *db, const struct found *f)
+{
+	p->query = f->query;
 	p->db = db;
-	p->current = &p->qname;
+	p->found = f;
+	p->current = &f->name;
 	p->rcode = RCODE_NOERROR;
 	p->ede = EDE_NONE;
-	p->authoritative = false;
 	p->referral = false;
 	p->zone_count = 0;
 	p->item_count = 0;
 	p->name_count = 0;
-	name_ref_init(&p->qname, query_name(q));
-	while (enter_zone(p)) {
-		const uint8_t *next = plan_name(p);
-		if (next == NULL || p->zone_count == PLAN_NAMES_MAX || passed(p, next)) {
-			break;
-		}
-		name_ref_init(&p->chained, next);
-		p->current = &p->chained;
+	if (!add_zone(p, f->zone, f->version)) {
+		return;
+	}
+	p->authoritative = f->lookup.found.kind != LOOKUP_CUT;
+	const uint8_t *next = plan_name(p, &f->lookup.found);
+	while (next != NULL && p->zone_count < PLAN_NAMES_MAX && !passed(p, next)) {
+		next = plan_target(p, next);
 	}
 }

@@ -3,8 +3,8 @@
  * A plan borrows from the versions it looked into: it lives and dies in one read section. */
 #pragma once
 
+#include "nsd-core/answer_find.h"
 #include "nsd-core/encode.h"
-#include "nsd-core/zonedb.h"
 
 /* Names looked up for one question: the question's own and those CNAMEs and DNAMEs lead to. */
 #define PLAN_NAMES_MAX 16
@@ -36,9 +36,9 @@ struct plan_item {
 struct plan {
 	const struct query *query;
 	const struct zonedb *db;
-	struct name_ref qname;
-	struct name_ref chained;	/* where a CNAME or DNAME led */
-	const struct name_ref *current; /* one of these two */
+	const struct found *found;	/* the question's own name */
+	const struct name_ref *current; /* found->name, or where a CNAME or DNAME led */
+	struct name_ref chained;
 
 	enum rcode rcode;
 	enum ede ede;
@@ -53,9 +53,10 @@ struct plan {
 	uint8_t names[PLAN_NAMES_MAX][NAME_MAX_LEN]; /* made by DNAMEs */
 };
 
-/* Plans the answer to a good question of class IN and a QTYPE that stands for data or ANY. db and q
- * are borrowed. Inside a read section. Pure: signatures are not looked at but for QTYPE RRSIG. */
-void plan_answer(struct plan *p, const struct zonedb *db, const struct query *q);
+/* Plans the answer to a good question of class IN and a QTYPE that stands for data or ANY, from
+ * what find_many() found for it. db and f are borrowed. Inside a read section. Pure: signatures are
+ * not looked at but for QTYPE RRSIG. */
+void plan_answer(struct plan *p, const struct zonedb *db, const struct found *f);
 
 /* The rest is between the modules of the plan. */
 

@@ -72,10 +72,15 @@ static struct zone *find(const struct zonedb *db, uint64_t hash, const uint8_t *
 	return NULL;
 }
 
+static bool has_depth(const struct zonedb *db, unsigned labels)
+{
+	return (db->labels[labels / 64] >> labels % 64 & 1) != 0;
+}
+
 struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bool above)
 {
 	for (unsigned n = ref->labels + 1U - above; n-- > 0;) {
-		if ((db->labels[n / 64] >> n % 64 & 1) == 0) {
+		if (!has_depth(db, n)) {
 			continue;
 		}
 		struct zone *zone = find(db, ref->hash[n], name_ref_at(ref, n));
@@ -84,6 +89,36 @@ struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bo
 		}
 	}
 	return NULL;
+}
+
+/* 256 slots are 4 KB; a zone of each is 20 KB more. */
+#define LARGE_SLOTS 256
+
+bool zonedb_is_large(const struct zonedb *db)
+{
+	return db->mask >= LARGE_SLOTS;
+}
+
+void zonedb_prefetch_slots(const struct zonedb *db, const struct name_ref *ref)
+{
+	for (unsigned n = ref->labels + 1U; n-- > 0;) {
+		if (has_depth(db, n)) {
+			__builtin_prefetch(&db->slots[slot_of(db, ref->hash[n])]);
+		}
+	}
+}
+
+void zonedb_prefetch_zones(const struct zonedb *db, const struct name_ref *ref)
+{
+	for (unsigned n = ref->labels + 1U; n-- > 0;) {
+		if (!has_depth(db, n)) {
+			continue;
+		}
+		const struct zonedb_slot *slot = &db->slots[slot_of(db, ref->hash[n])];
+		if (slot->zone != NULL && slot->hash == ref->hash[n]) {
+			__builtin_prefetch(slot->zone);
+		}
+	}
 }
 
 struct zone *zonedb_exact(const struct zonedb *db, const uint8_t *name)

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define CACHE_LINE 64
+
 static int compare_octets(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	size_t len = a_len < b_len ? a_len : b_len;
@@ -98,15 +100,6 @@ static void find_path(const struct btree *t, const struct sort_key *key, struct 
 	}
 }
 
-static const struct btree_page *find_page(const struct btree *t, const struct sort_key *key)
-{
-	const struct btree_page *p = t->root;
-	while (p != NULL && p->level > 0) {
-		p = page_children(p)[page_child_for(p, key)];
-	}
-	return p;
-}
-
 const struct node *btree_find(const struct btree *t, const struct sort_key *key)
 {
 	bool exact;
@@ -116,17 +109,64 @@ const struct node *btree_find(const struct btree *t, const struct sort_key *key)
 
 const struct node *btree_find_floor(const struct btree *t, const struct sort_key *key, bool *exact)
 {
-	const struct btree_page *p = find_page(t, key);
-	*exact = false;
-	if (p == NULL) {
-		return NULL;
+	struct btree_floor f = {.tree = t, .key = key};
+	struct btree_floor *floors[] = {&f};
+	btree_find_floor_many(floors, 1);
+	*exact = f.exact;
+	return f.node;
+}
+
+static void prefetch_lines(const void *p, size_t size)
+{
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		__builtin_prefetch((const uint8_t *)p + at);
 	}
-	unsigned at = page_search(p, key, exact);
-	if (*exact) {
-		return page_nodes(p)[at];
+}
+
+/* One level down. False: that was a leaf, and the search is over. */
+static bool floor_step(struct btree_floor *f)
+{
+	const struct btree_page *p = f->page;
+	if (p->level > 0) {
+		f->page = page_children(p)[page_child_for(p, f->key)];
+		__builtin_prefetch(f->page);
+		return true;
 	}
+	unsigned at = page_search(p, f->key, &f->exact);
 	/* Every page on the way but the leftmost starts at or before the key. */
-	return at > 0 ? page_nodes(p)[at - 1] : NULL;
+	if (f->exact || at > 0) {
+		f->node = page_nodes(p)[f->exact ? at : at - 1];
+		prefetch_lines(f->node, 2 * CACHE_LINE);
+	}
+	return false;
+}
+
+void btree_find_floor_many(struct btree_floor *const *floors, size_t count)
+{
+	struct btree_floor *open[BTREE_FLOORS_MAX];
+	size_t left = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct btree_floor *f = floors[i];
+		f->page = f->tree->root;
+		f->node = NULL;
+		f->exact = false;
+		if (f->page != NULL) {
+			open[left++] = f;
+		}
+	}
+	while (left > 0) {
+		for (size_t i = 0; i < left; i++) {
+			const struct btree_page *p = open[i]->page;
+			prefetch_lines(page_heads(p), p->count * sizeof(uint64_t));
+		}
+		size_t going = 0;
+		for (size_t i = 0; i < left; i++) {
+			if (floor_step(open[i])) {
+				open[going++] = open[i];
+			}
+		}
+		left = going;
+	}
 }
 
 const struct node *btree_before(const struct btree *t, const struct sort_key *key)

@@ -31,6 +31,20 @@ static inline void sort_key_init(struct sort_key *key, const uint8_t *name)
 const struct node *btree_find(const struct btree *t, const struct sort_key *key);
 /* The last node at or before the key; *exact: it is at the key. */
 const struct node *btree_find_floor(const struct btree *t, const struct sort_key *key, bool *exact);
+#define BTREE_FLOORS_MAX 16
+
+/* One of up to BTREE_FLOORS_MAX searches made side by side. 'tree' and 'key' are the caller's, as
+ * for btree_find_floor(); 'node' and 'exact' the result. */
+struct btree_floor {
+	const struct btree *tree;
+	const struct sort_key *key;
+	const struct node *node;
+	bool exact;
+	const struct btree_page *page; /* where the search is */
+};
+
+/* Each as btree_find_floor(); the nodes found are on their way into the cache. */
+void btree_find_floor_many(struct btree_floor *const *floors, size_t count);
 /* Strictly before, strictly after. */
 const struct node *btree_before(const struct btree *t, const struct sort_key *key);
 const struct node *btree_after(const struct btree *t, const struct sort_key *key);

@@ -264,6 +264,16 @@ static uint8_t *sort_key_label(uint8_t *key, const uint8_t *label)
 		store8(key, lower8(v));
 		key += 8;
 	}
+	if (left > 0 && left < 8) {
+		/* Octets past the label count as good ones. */
+		uint64_t v = load_tail(p, left);
+		uint64_t all = v | ~UINT64_C(0) << (8 * left);
+		if (((all - 2 * EVERY_OCTET) & ~all & HIGH_BITS) == 0) {
+			/* The word's rest is written over, or lies in the key's spare room. */
+			store8(key, lower8(v));
+			return key + left;
+		}
+	}
 	for (; left > 0; p++, left--) {
 		if (*p <= 1) {
 			*key++ = 1;

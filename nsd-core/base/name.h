@@ -9,7 +9,8 @@
 #define NAME_MAX_LABELS 127
 /* Octets that name_to_text() may need, the final NUL included: every octet as \DDD. */
 #define NAME_TEXT_MAX 1024
-/* Octets that name_sort_key() may need: every octet escaped to two, plus terminators. */
+/* Octets that name_sort_key() may need: every octet escaped to two, terminators, and a word's spare
+ * room behind them. */
 #define NAME_KEY_MAX 512
 
 /* Is there a valid uncompressed name at 'data'? Its length goes to *len. ST_EPARSE if not. */

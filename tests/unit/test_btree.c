@@ -172,6 +172,31 @@ static void check_searches(const struct btree *t, const struct pool *p, const bo
 	}
 }
 
+/* Side by side each search finds what it finds alone; one of an empty tree among them. */
+static void check_floors(const struct btree *t, const struct pool *p)
+{
+	static struct sort_key keys[BTREE_FLOORS_MAX];
+	const struct btree empty = {0};
+	for (size_t from = 0; from < p->count; from += BTREE_FLOORS_MAX) {
+		struct btree_floor floors[BTREE_FLOORS_MAX];
+		struct btree_floor *list[BTREE_FLOORS_MAX];
+		size_t count = 1 + from / BTREE_FLOORS_MAX % BTREE_FLOORS_MAX;
+		for (size_t i = 0; i < count; i++) {
+			sort_key_init(&keys[i], node_name(p->nodes[(from + 37 * i) % p->count]));
+			floors[i] = (struct btree_floor){.tree = i % 5 == 4 ? &empty : t,
+							 .key = &keys[i]};
+			list[i] = &floors[i];
+		}
+		btree_find_floor_many(list, count);
+		for (size_t i = 0; i < count; i++) {
+			bool exact;
+			assert_ptr_equal(floors[i].node,
+					 btree_find_floor(floors[i].tree, &keys[i], &exact));
+			assert_int_equal(floors[i].exact, exact);
+		}
+	}
+}
+
 static void test_empty(void **state)
 {
 	(void)state;
@@ -211,10 +236,12 @@ static void test_random_order(void **state)
 		if (i == 3 || i == 100 || i == 3000) {
 			check_tree(&t, &p, present);
 			check_searches(&t, &p, present);
+			check_floors(&t, &p);
 		}
 	}
 	check_tree(&t, &p, present);
 	check_searches(&t, &p, present);
+	check_floors(&t, &p);
 	shuffle(order, p.count, &random);
 	for (size_t i = 0; i < p.count; i++) {
 		assert_int_equal(btree_remove(&t, &cow, p.nodes[order[i]]), ST_OK);
@@ -224,6 +251,7 @@ static void test_random_order(void **state)
 		}
 		if (i == p.count / 2) {
 			check_searches(&t, &p, present);
+			check_floors(&t, &p);
 		}
 	}
 	assert_null(t.root);
@@ -258,6 +286,7 @@ static void test_prefix_gets_shorter(void **state)
 		}
 		check_tree(&t, &p, present);
 		check_searches(&t, &p, present);
+		check_floors(&t, &p);
 		btree_free(&t, 0);
 		free_pool(&p);
 	}
@@ -286,6 +315,7 @@ static void test_sorted_order_fills_pages(void **state)
 	}
 	check_tree(&t, &p, present);
 	check_searches(&t, &p, present);
+	check_floors(&t, &p);
 	assert_in_range(count_leaves(t.root), p.count / 64, p.count / 62);
 	btree_free(&t, 0);
 	free(present);
@@ -321,6 +351,7 @@ static void test_snapshots(void **state)
 	for (size_t s = 0; s < SNAPSHOTS; s++) {
 		check_tree(&trees[s], &p, present[s]);
 		check_searches(&trees[s], &p, present[s]);
+		check_floors(&trees[s], &p);
 	}
 	/* Oldest first: what s replaced belongs to s - 1. */
 	for (size_t s = 0; s + 1 < SNAPSHOTS; s++) {

@@ -30,6 +30,8 @@ static void found(const struct zonedb *db, const char *text, bool above, const s
 	struct name_ref ref;
 	name_of(text, name);
 	name_ref_init(&ref, name);
+	zonedb_prefetch_slots(db, &ref);
+	zonedb_prefetch_zones(db, &ref);
 	assert_ptr_equal(zonedb_find(db, &ref, above), want);
 }
 
@@ -72,6 +74,7 @@ static void test_longest_match(void **state)
 		      cases[i].zone < 0 ? NULL : by_number[cases[i].zone]);
 	}
 	assert_ptr_equal(zonedb_exact(db, sub.name), &sub);
+	assert_false(zonedb_is_large(db));
 	zonedb_free(db);
 }
 
@@ -126,6 +129,7 @@ static void test_many(void **state)
 	for (unsigned i = 0; i < COUNT; i++) {
 		assert_ptr_equal(zonedb_exact(db, zones[i].name), &zones[i]);
 	}
+	assert_true(zonedb_is_large(db));
 	found(db, "zone10000.test.", false, NULL);
 	found(db, "www.zone9999.example.", false, &zones[9999]);
 	zonedb_free(db);

@@ -13,18 +13,24 @@ enum target {
 	TARGET_NONE,  /* has no address */
 };
 
+/* Targets remembered: many records name the same few. A power of two. */
+#define REMEMBERED 64
+
 struct checker {
 	struct content *c;
 	struct diags *d;
 	bool signing;
 	bool failed;
+	bool all_inside; /* no owner is outside the zone */
+	/* The sets of the present owner, and those of the apex; where it has none, both 0. */
+	size_t set, end;
+	size_t apex_set, apex_end;
 	/* The topmost cut or DNAME at or above the present owner; NULL: none. */
 	const uint8_t *cover;
 	bool cover_is_dname;
-	/* The last target asked for, and what came out. */
-	const uint8_t *last_target;
-	const uint8_t *last_cut;
-	enum target last_result;
+	/* Targets asked for, by hash, and what came out. */
+	const uint8_t *targets[REMEMBERED];
+	enum target results[REMEMBERED];
 };
 
 static const struct record *set_first(const struct content *c, size_t set)
@@ -52,14 +58,31 @@ static void report(struct checker *k, enum diag_level level, const struct record
 		  name_to_text(r->owner, owner), text);
 }
 
-/* The first set whose owner is not before 'name'. */
-static size_t lower_bound(const struct content *c, const uint8_t *name)
+static bool set_before(const struct content *c, size_t set, const uint8_t *name)
 {
-	size_t low = 0;
-	size_t high = c->set_count;
+	return name_compare(set_first(c, set)->owner, name) < 0;
+}
+
+/* The first set whose owner is not before 'name'. It is looked for from 'near' on, in growing
+ * steps: most names that a record holds stand close by. */
+static size_t lower_bound(const struct content *c, const uint8_t *name, size_t near)
+{
+	size_t low = near;
+	size_t high = near;
+	size_t step = 1;
+	while (high < c->set_count && set_before(c, high, name)) {
+		low = high + 1;
+		high = c->set_count - low > step ? low + step : c->set_count;
+		step *= 2;
+	}
+	/* Nothing is known of what comes before 'near' but that it is sorted. */
+	for (step = 1; low == near && low > 0 && !set_before(c, low - 1, name); step *= 2) {
+		high = low - 1;
+		low = near = high > step ? high - step : 0;
+	}
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		if (name_compare(set_first(c, mid)->owner, name) < 0) {
+		if (set_before(c, mid, name)) {
 			low = mid + 1;
 		} else {
 			high = mid;
@@ -72,19 +95,21 @@ static size_t lower_bound(const struct content *c, const uint8_t *name)
 static size_t owner_end(const struct content *c, size_t set)
 {
 	const uint8_t *owner = set_first(c, set)->owner;
-	for (set++; set < c->set_count; set++) {
-		const uint8_t *other = set_first(c, set)->owner;
-		if (other != owner && !name_equal(other, owner)) {
-			break;
-		}
+	for (set++; set < c->set_count && set_first(c, set)->owner == owner; set++) {
 	}
 	return set;
 }
 
 /* The sets [*set, *end) of a name; false where it has none. */
-static bool owner_find(const struct content *c, const uint8_t *name, size_t *set, size_t *end)
+static bool owner_find(const struct checker *k, const uint8_t *name, size_t *set, size_t *end)
 {
-	*set = lower_bound(c, name);
+	const struct content *c = k->c;
+	if (k->set < k->end && name_equal(set_first(c, k->set)->owner, name)) {
+		*set = k->set;
+		*end = k->end;
+		return true;
+	}
+	*set = lower_bound(c, name, k->end);
 	if (*set == c->set_count || !name_equal(set_first(c, *set)->owner, name)) {
 		return false;
 	}
@@ -102,10 +127,10 @@ static bool has_type(const struct content *c, size_t set, size_t end, uint16_t t
 	return false;
 }
 
-static bool name_exists(const struct content *c, const uint8_t *name)
+static bool name_exists(const struct checker *k, const uint8_t *name)
 {
-	size_t set = lower_bound(c, name);
-	return set < c->set_count && name_is_below(set_first(c, set)->owner, name);
+	size_t set = lower_bound(k->c, name, k->end);
+	return set < k->c->set_count && name_is_below(set_first(k->c, set)->owner, name);
 }
 
 static enum target judge_sets(const struct content *c, size_t set, size_t end)
@@ -118,7 +143,7 @@ static enum target judge_sets(const struct content *c, size_t set, size_t end)
 }
 
 /* The wildcard that would answer for a name that does not exist (RFC 4592 3.3.1). */
-static enum target judge_wildcard(const struct content *c, const uint8_t *name)
+static enum target judge_wildcard(const struct checker *k, const uint8_t *name)
 {
 	static const uint8_t star[] = {1, '*'};
 	uint8_t wildcard[NAME_MAX_LEN];
@@ -126,60 +151,69 @@ static enum target judge_wildcard(const struct content *c, const uint8_t *name)
 	size_t set;
 	size_t end;
 	const uint8_t *encloser = name_strip(name, 1);
-	while (!name_exists(c, encloser) && !name_equal(encloser, c->apex)) {
+	while (!name_exists(k, encloser) && !name_equal(encloser, k->c->apex)) {
 		encloser = name_strip(encloser, 1);
 	}
 	if (name_join(star, sizeof(star), encloser, wildcard, &len) != ST_OK ||
-	    !owner_find(c, wildcard, &set, &end)) {
+	    !owner_find(k, wildcard, &set, &end)) {
 		return TARGET_NONE;
 	}
-	return judge_sets(c, set, end);
+	return judge_sets(k->c, set, end);
 }
 
-/* Is 'name' fit to be what an NS, MX or SRV record names? 'cut': of the NS in question, or NULL. */
-static enum target judge(const struct content *c, const uint8_t *name, const uint8_t *cut)
+/* Is 'name', which is in the zone, fit to be what an NS, MX or SRV record names? 'cut': of the NS
+ * in question, or NULL. */
+static enum target judge(const struct checker *k, const uint8_t *name, const uint8_t *cut)
 {
+	const struct content *c = k->c;
 	size_t set;
 	size_t end;
-	if (!name_is_below(name, c->apex)) {
-		return TARGET_FINE;
-	}
-	/* From the apex downwards: the topmost cut or DNAME decides. */
 	unsigned labels = name_labels(name);
-	for (unsigned n = name_labels(c->apex); n <= labels; n++) {
+	unsigned apex_labels = name_labels(c->apex);
+	if (labels > apex_labels && has_type(c, k->apex_set, k->apex_end, RR_DNAME)) {
+		return TARGET_DNAME;
+	}
+	/* From below the apex downwards: the topmost cut or DNAME decides. */
+	for (unsigned n = apex_labels + 1; n <= labels; n++) {
 		const uint8_t *at = name_strip(name, labels - n);
-		bool is_apex = name_equal(at, c->apex);
-		if (!owner_find(c, at, &set, &end)) {
+		if (!owner_find(k, at, &set, &end)) {
 			continue;
 		}
 		if (n < labels && has_type(c, set, end, RR_DNAME)) {
 			return TARGET_DNAME;
 		}
-		if (is_apex || !has_type(c, set, end, RR_NS)) {
+		if (!has_type(c, set, end, RR_NS)) {
 			continue;
 		}
 		/* Below a cut only its own NS records need what stands there. */
 		if (cut == NULL || !name_equal(at, cut) ||
-		    (owner_find(c, name, &set, &end) && judge_sets(c, set, end) == TARGET_FINE)) {
+		    (owner_find(k, name, &set, &end) && judge_sets(c, set, end) == TARGET_FINE)) {
 			return TARGET_FINE;
 		}
 		return TARGET_GLUE;
 	}
-	if (owner_find(c, name, &set, &end)) {
+	if (owner_find(k, name, &set, &end)) {
 		return judge_sets(c, set, end);
 	}
-	return name_exists(c, name) || name_equal(name, c->apex) ? TARGET_NONE
-								 : judge_wildcard(c, name);
+	return name_exists(k, name) || labels == apex_labels ? TARGET_NONE
+							     : judge_wildcard(k, name);
 }
 
-static enum target judge_cached(struct checker *k, const uint8_t *name, const uint8_t *cut)
+/* Unless it lies below the cut in question, a target is the same for all who name it. */
+static enum target judge_target(struct checker *k, const uint8_t *name, const uint8_t *cut)
 {
-	if (k->last_target == NULL || cut != k->last_cut || !name_equal(k->last_target, name)) {
-		k->last_result = judge(k->c, name, cut);
-		k->last_target = name;
-		k->last_cut = cut;
+	if (!name_is_below(name, k->c->apex)) {
+		return TARGET_FINE;
 	}
-	return k->last_result;
+	if (cut != NULL && name_is_below(name, cut)) {
+		return judge(k, name, cut);
+	}
+	size_t at = name_hash(name) % REMEMBERED;
+	if (k->targets[at] == NULL || !name_equal(k->targets[at], name)) {
+		k->results[at] = judge(k, name, NULL);
+		k->targets[at] = name;
+	}
+	return k->results[at];
 }
 
 /* Where the name stands in the RDATA of the types whose targets are looked at. */
@@ -205,7 +239,7 @@ static void check_targets(struct checker *k, const struct record_set *set, bool 
 			continue; /* null MX (RFC 7505), SRV without service (RFC 2782) */
 		}
 		bool delegation = r->type == RR_NS && !apex;
-		enum target found = judge_cached(k, name, delegation ? r->owner : NULL);
+		enum target found = judge_target(k, name, delegation ? r->owner : NULL);
 		if (found == TARGET_FINE) {
 			continue;
 		}
@@ -399,11 +433,11 @@ static void check_covered(struct checker *k, size_t set, size_t end, bool at_cut
 static void check_owner(struct checker *k, size_t set, size_t end)
 {
 	const uint8_t *owner = set_first(k->c, set)->owner;
-	if (!name_is_below(owner, k->c->apex)) {
+	if (!k->all_inside && !name_is_below(owner, k->c->apex)) {
 		report(k, DIAG_ERROR, set_first(k->c, set), "is outside the zone");
 		return;
 	}
-	bool apex = name_equal(owner, k->c->apex);
+	bool apex = set == k->apex_set && end == k->apex_end;
 	if (k->cover != NULL && !name_is_below(owner, k->cover)) {
 		k->cover = NULL;
 	}
@@ -474,19 +508,33 @@ static void refuse_keys(struct checker *k)
 	}
 }
 
+/* In canonical order the names of the zone stand together. */
+static void find_apex(struct checker *k)
+{
+	const struct content *c = k->c;
+	size_t last = c->set_count - 1;
+	if (c->set_count == 0) {
+		return;
+	}
+	k->all_inside = name_is_below(set_first(c, 0)->owner, c->apex) &&
+			name_is_below(set_first(c, last)->owner, c->apex);
+	if (!owner_find(k, c->apex, &k->apex_set, &k->apex_end)) {
+		k->apex_set = k->apex_end = 0;
+	}
+}
+
 static void check_apex(struct checker *k)
 {
-	size_t set = 0;
-	size_t end = 0;
+	size_t set = k->apex_set;
+	size_t end = k->apex_end;
 	char apex[NAME_TEXT_MAX];
 	const char *file = k->c->file_count > 0 ? k->c->files[0] : NULL;
-	bool found = owner_find(k->c, k->c->apex, &set, &end);
 	name_to_text(k->c->apex, apex);
-	if (!found || !has_type(k->c, set, end, RR_SOA)) {
+	if (!has_type(k->c, set, end, RR_SOA)) {
 		k->failed = true;
 		diags_add(k->d, DIAG_ERROR, file, 0, 0, "%s has no SOA", apex);
 	}
-	if (!found || !has_type(k->c, set, end, RR_NS)) {
+	if (!has_type(k->c, set, end, RR_NS)) {
 		k->failed = true;
 		diags_add(k->d, DIAG_ERROR, file, 0, 0, "%s has no NS", apex);
 	}
@@ -499,10 +547,11 @@ enum status content_check(struct content *c, const struct check_options *opt, st
 		drop_signed(&k);
 		refuse_keys(&k);
 	}
+	find_apex(&k);
 	check_apex(&k);
-	for (size_t set = 0, end; set < c->set_count; set = end) {
-		end = owner_end(c, set);
-		check_owner(&k, set, end);
+	for (k.set = 0; k.set < c->set_count; k.set = k.end) {
+		k.end = owner_end(c, k.set);
+		check_owner(&k, k.set, k.end);
 	}
 	return k.failed ? ST_EPARSE : ST_OK;
 }

@@ -77,10 +77,9 @@ static enum status reserve(struct content *c, size_t count)
 	return ST_OK;
 }
 
-enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
-			struct bytes rdata, struct place place)
+enum status content_add_owned(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
+			      struct bytes rdata, struct place place)
 {
-	uint8_t name[NAME_MAX_LEN];
 	if (c->arena.used_bytes > ARENA_LARGE) {
 		c->arena.block_size = ARENA_BLOCK_HUGE;
 	}
@@ -90,15 +89,6 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 			return st;
 		}
 	}
-	size_t len = name_lower(name, owner);
-	const uint8_t *stored = c->record_count == 0 ? NULL : c->records[c->record_count - 1].owner;
-	if (stored == NULL || name_len(stored) != len || memcmp(stored, name, len) != 0) {
-		stored = arena_alloc_bytes(&c->arena, len);
-		if (stored == NULL) {
-			return ST_ENOMEM;
-		}
-		memcpy((uint8_t *)(uintptr_t)stored, name, len);
-	}
 	uint8_t *data = arena_alloc_bytes(&c->arena, rdata.len == 0 ? 1 : rdata.len);
 	if (data == NULL) {
 		return ST_ENOMEM;
@@ -107,7 +97,7 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 		memcpy(data, rdata.data, rdata.len);
 	}
 	c->records[c->record_count] = (struct record){
-		.owner = stored,
+		.owner = owner,
 		.rdata = data,
 		.ttl = ttl,
 		.rdata_len = (uint16_t)rdata.len,
@@ -117,6 +107,21 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 	};
 	c->record_count++;
 	return ST_OK;
+}
+
+enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
+			struct bytes rdata, struct place place)
+{
+	uint8_t name[NAME_MAX_LEN];
+	size_t len = name_lower(name, owner);
+	const uint8_t *stored = c->record_count == 0 ? NULL : c->records[c->record_count - 1].owner;
+	if (stored == NULL || name_len(stored) != len || memcmp(stored, name, len) != 0) {
+		stored = arena_copy(&c->arena, name, len);
+		if (stored == NULL) {
+			return ST_ENOMEM;
+		}
+	}
+	return content_add_owned(c, stored, type, ttl, rdata, place);
 }
 
 enum status content_append(struct content *c, const struct content *from)

@@ -44,6 +44,9 @@ void content_fini(struct content *c);
 /* Copies owner (lower-cased) and rdata. */
 enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
 			struct bytes rdata, struct place place) MUST_USE;
+/* The same for an owner that is in lower case in the content's arena already. */
+enum status content_add_owned(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
+			      struct bytes rdata, struct place place) MUST_USE;
 /* Adds the records of 'from', whose names and RDATA stay in its arena: that is to be taken too. */
 enum status content_append(struct content *c, const struct content *from) MUST_USE;
 /* Index of a file's name, for places. */

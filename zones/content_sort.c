@@ -42,6 +42,7 @@ struct sorting {
 	struct content *c;
 	uint8_t apex_key[NAME_KEY_MAX];
 	size_t apex_key_len;
+	size_t apex_len;
 	unsigned count;
 	struct part parts[PARALLEL_MAX + 1];
 	/* starts[range][part]: the range's first run in the part. */
@@ -101,12 +102,36 @@ static void sort_runs(const struct content *c, struct run *runs, size_t count, s
 	}
 }
 
+/* Of a name just below the apex the key is its first label, where that needs no escape: true. */
+static bool label_prefix(const struct sorting *s, const uint8_t *owner, uint64_t prefix[2])
+{
+	uint8_t key[2 * sizeof(uint64_t)] = {0};
+	size_t label = owner[0];
+	if (name_len(owner) != label + 1 + s->apex_len ||
+	    memcmp(owner + 1 + label, s->c->apex, s->apex_len) != 0) {
+		return false;
+	}
+	for (size_t i = 0; i < label; i++) {
+		if (owner[1 + i] <= 1) {
+			return false;
+		}
+	}
+	memcpy(key, owner + 1, label < sizeof(key) ? label : sizeof(key));
+	prefix[0] = be64_get(key);
+	prefix[1] = be64_get(key + sizeof(uint64_t));
+	return true;
+}
+
 static void run_init(const struct sorting *s, struct part *p, struct run *run, size_t first)
 {
 	uint8_t key[NAME_KEY_MAX + 2 * sizeof(uint64_t)];
-	size_t len = name_sort_key(s->c->records[first].owner, key);
+	const uint8_t *owner = s->c->records[first].owner;
 	size_t skip = s->apex_key_len;
 	*run = (struct run){.first = (uint32_t)first, .count = 1};
+	if (label_prefix(s, owner, run->prefix)) {
+		return;
+	}
+	size_t len = name_sort_key(owner, key);
 	if (len < skip || memcmp(key, s->apex_key, skip) != 0) {
 		p->outside = true;
 		return;
@@ -417,6 +442,7 @@ enum status content_sort_parts(struct content *c, unsigned parts)
 	s->c = c;
 	s->count = parts;
 	s->apex_key_len = name_sort_key(c->apex, s->apex_key);
+	s->apex_len = name_len(c->apex);
 	enum status st = sort_all(s);
 	free(s);
 	return st;

@@ -27,7 +27,7 @@ struct source {
 /* What a record's meaning depends on beside its own text. */
 struct reader_state {
 	uint8_t origin[NAME_MAX_LEN];
-	uint8_t owner[NAME_MAX_LEN];
+	uint8_t owner[NAME_MAX_LEN]; /* lower case */
 	bool has_owner;
 	bool has_default_ttl; /* $TTL, or the SOA's MINIMUM in its stead */
 	bool has_last_ttl;
@@ -51,6 +51,7 @@ struct reader {
 	bool wrote_ttl; /* has a last TTL of its own */
 
 	struct reader_state at;
+	const uint8_t *owner; /* at.owner in the content's arena; NULL: not there yet */
 	uint8_t rdata[RDATA_MAX];
 };
 

@@ -34,7 +34,8 @@ static enum status set_owner(struct reader *r, struct source *src, const struct 
 		reader_expected(r, src, s, 0, rdata_why("an owner name", why));
 		return ST_EPARSE;
 	}
-	memcpy(r->at.owner, name, len);
+	name_lower(r->at.owner, name);
+	r->owner = NULL;
 	if (!src->generated) {
 		src->owner_text = t->text;
 		src->owner_len = t->len;
@@ -71,7 +72,9 @@ static enum status read_head(struct reader *r, const struct source *src, const s
 			head->has_ttl = true;
 			continue;
 		}
-		if (rrtype_from_text(t->text, t->len, &head->type) == ST_OK) {
+		/* The class that nearly all say is not looked for among the types. */
+		bool is_in = !has_class && text_equal_nocase(t->text, t->len, "IN");
+		if (!is_in && rrtype_from_text(t->text, t->len, &head->type) == ST_OK) {
 			if (rrtype_is_meta(head->type)) {
 				reader_expected(r, src, s, i,
 						"expected an RR type that may stand in a zone");
@@ -80,10 +83,11 @@ static enum status read_head(struct reader *r, const struct source *src, const s
 			head->next = i + 1;
 			return ST_OK;
 		}
-		if (has_class || rrclass_from_text(t->text, t->len, &rrclass) != ST_OK) {
+		if (!is_in &&
+		    (has_class || rrclass_from_text(t->text, t->len, &rrclass) != ST_OK)) {
 			break;
 		}
-		if (rrclass != CLASS_IN) {
+		if (!is_in && rrclass != CLASS_IN) {
 			reader_expected(r, src, s, i, "expected class IN");
 			return ST_EPARSE;
 		}
@@ -179,9 +183,15 @@ static enum status read_record(struct reader *r, struct source *src, const struc
 	if (st != ST_OK) {
 		return st;
 	}
+	if (r->owner == NULL) {
+		r->owner = arena_copy(&r->c->arena, r->at.owner, name_len(r->at.owner));
+		if (r->owner == NULL) {
+			return ST_ENOMEM;
+		}
+	}
 	struct place place = {src->file, s->tokens[0].line, s->tokens[0].column};
-	return content_add(r->c, r->at.owner, head.type, ttl, (struct bytes){r->rdata, len},
-			   src->generated ? src->place : place);
+	return content_add_owned(r->c, r->owner, head.type, ttl, (struct bytes){r->rdata, len},
+				 src->generated ? src->place : place);
 }
 
 enum status reader_record(struct reader *r, struct source *src, const struct scan *s)

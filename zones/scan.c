@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 enum octet {
 	OCTET_PLAIN,
 	OCTET_BLANK,
@@ -79,11 +83,45 @@ static enum status token_add(struct scan *s, const char *text, size_t len, bool 
 	return ST_OK;
 }
 
+/* The first octet from p on that is not plain. */
+static const char *plain_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	/* Sixteen at a time: what may end it is looked up, since not all control octets do. */
+	while (end - p >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(' ')), v);
+		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+		__m128i comment = _mm_cmpeq_epi8(v, _mm_set1_epi8(';'));
+		__m128i escape = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+		/* ( and ) differ in the last bit. */
+		__m128i even = _mm_and_si128(v, _mm_set1_epi8((char)0xfe));
+		__m128i paren = _mm_cmpeq_epi8(even, _mm_set1_epi8('('));
+		__m128i any = _mm_or_si128(_mm_or_si128(_mm_or_si128(low, quote), paren),
+					   _mm_or_si128(comment, escape));
+		unsigned mask = (unsigned)_mm_movemask_epi8(any);
+		if (mask == 0) {
+			p += 16;
+			continue;
+		}
+		p += __builtin_ctz(mask);
+		if (octets[(unsigned char)*p] != OCTET_PLAIN) {
+			return p;
+		}
+		p++;
+	}
+#endif
+	while (p < end && octets[(unsigned char)*p] == OCTET_PLAIN) {
+		p++;
+	}
+	return p;
+}
+
 static enum status scan_plain(struct scan *s)
 {
 	const char *start = s->pos;
 	const char *p = start;
-	while (p < s->end) {
+	while ((p = plain_end(p, s->end)) < s->end) {
 		enum octet o = octets[(unsigned char)*p];
 		if (o == OCTET_ESCAPE) {
 			if (p + 1 == s->end || p[1] == '\n') {
@@ -92,8 +130,6 @@ static enum status scan_plain(struct scan *s)
 				return ST_OK;
 			}
 			p += 2;
-		} else if (o == OCTET_PLAIN) {
-			p++;
 		} else {
 			break;
 		}

@@ -89,6 +89,46 @@ static enum status labels_from_text(const char *text, size_t len, uint8_t *name,
 	return ST_OK;
 }
 
+/* Labels of letters, digits and the like, each length octet in the place of the dot before; what
+ * needs more care, or is at fault, is left to labels_from_text(). */
+static bool plain_labels_from_text(const char *text, size_t len, uint8_t *name, size_t *name_len,
+				   bool *absolute)
+{
+	uint8_t *length = name;
+	uint8_t *p = name + 1;
+
+	if (len >= NAME_MAX_LEN - 1) {
+		return false;
+	}
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)text[i];
+		if (c == '\\') {
+			return false;
+		}
+		if (c == '.') {
+			size_t used = (size_t)(p - length) - 1;
+			if (used == 0 || used > NAME_LABEL_MAX) {
+				return false;
+			}
+			*length = (uint8_t)used;
+			length = p;
+		}
+		*p++ = c;
+	}
+	*absolute = length == p - 1 && text[len - 1] == '.';
+	if (*absolute) {
+		p = length;
+	} else {
+		size_t used = (size_t)(p - length) - 1;
+		if (used > NAME_LABEL_MAX) {
+			return false;
+		}
+		*length = (uint8_t)used;
+	}
+	*name_len = (size_t)(p - name);
+	return true;
+}
+
 enum status name_from_text(const char *text, size_t len, const uint8_t *origin, uint8_t *out,
 			   size_t *out_len, const char **why)
 {
@@ -110,18 +150,23 @@ enum status name_from_text(const char *text, size_t len, const uint8_t *origin, 
 			*why = "\"@\" where there is no origin";
 			return ST_EPARSE;
 		}
-	} else {
+	} else if (!plain_labels_from_text(text, len, labels, &labels_len, &absolute)) {
 		enum status st = labels_from_text(text, len, labels, &labels_len, &absolute, why);
 		if (st != ST_OK) {
 			return st;
 		}
 	}
 	const uint8_t *suffix = absolute || origin == NULL ? root : origin;
-	enum status st = name_join(labels, labels_len, suffix, out, out_len);
-	if (st != ST_OK) {
+	size_t suffix_len = name_len(suffix);
+	if (labels_len + suffix_len > NAME_MAX_LEN) {
 		*why = "a name is longer than 255 octets with its origin";
+		return ST_ESPACE;
 	}
-	return st;
+	/* 'out' may be where the origin stands. */
+	memmove(out + labels_len, suffix, suffix_len);
+	memcpy(out, labels, labels_len);
+	*out_len = labels_len + suffix_len;
+	return ST_OK;
 }
 
 static char *octet_to_text(uint8_t c, char *p)

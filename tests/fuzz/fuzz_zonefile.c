@@ -1,11 +1,12 @@
 /* A zone file from anywhere: read, sorted, checked; every record written and read again is the
- * same. */
+ * same; read in chunks and sorted in parts it is the same as in one go. */
 #include "zones/content.h"
 #include "zones/rdata.h"
 #include "zones/scan.h"
 
-#include <limits.h>
-#include <stdio.h>
+#include "nsd-core/base/parallel.h"
+#include "tests/unit/master_same.h"
+
 #include <stdlib.h>
 
 #define TEXT_ROOM ((size_t)RDATA_MAX * 6)
@@ -69,6 +70,25 @@ static void check_sorted(const struct content *c)
 	}
 }
 
+/* Chunks of a size that the input chooses, so that their bounds fall anywhere. */
+static void read_in_chunks(const uint8_t *data, size_t size)
+{
+	struct reading_of serial;
+	struct reading_of chunks;
+	size_t chunk_bytes = size == 0 ? 1 : 1 + data[size / 2] % 100;
+	read_text(&serial, (const char *)data, size, 0, 1);
+	read_text(&chunks, (const char *)data, size, chunk_bytes, 2);
+	const char *difference = reading_difference(&serial, &chunks);
+	require(difference == NULL, "read in chunks differs", difference);
+	if (content_sort_parts(&serial.c, 1) == ST_OK &&
+	    content_sort_parts(&chunks.c, 1 + (unsigned)(size % PARALLEL_MAX)) == ST_OK) {
+		difference = reading_difference(&serial, &chunks);
+		require(difference == NULL, "sorted in parts differs", difference);
+	}
+	reading_fini(&serial);
+	reading_fini(&chunks);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t apex[] = "\7example\3com";
@@ -94,5 +114,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	content_fini(&c);
 	diags_fini(&d);
+	read_in_chunks(data, size);
 	return 0;
 }

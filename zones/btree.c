@@ -123,19 +123,33 @@ static void prefetch_lines(const void *p, size_t size)
 	}
 }
 
-/* One level down. False: that was a leaf, and the search is over. */
-static bool floor_step(struct btree_floor *f)
+/* Where the search goes on from its page; asks for the memory of what stands there. */
+static void floor_choose(struct btree_floor *f)
 {
 	const struct btree_page *p = f->page;
 	if (p->level > 0) {
-		f->page = page_children(p)[page_child_for(p, f->key)];
-		__builtin_prefetch(f->page);
-		return true;
+		f->at = page_child_for(p, f->key);
+		__builtin_prefetch(&page_children(p)[f->at]);
+		return;
 	}
 	unsigned at = page_search(p, f->key, &f->exact);
 	/* Every page on the way but the leftmost starts at or before the key. */
-	if (f->exact || at > 0) {
-		f->node = page_nodes(p)[f->exact ? at : at - 1];
+	f->none = !f->exact && at == 0;
+	f->at = f->exact || f->none ? at : at - 1;
+	__builtin_prefetch(&page_nodes(p)[f->at]);
+}
+
+/* One level down. False: that was a leaf, and the search is over. */
+static bool floor_descend(struct btree_floor *f)
+{
+	const struct btree_page *p = f->page;
+	if (p->level > 0) {
+		f->page = page_children(p)[f->at];
+		__builtin_prefetch(f->page);
+		return true;
+	}
+	if (!f->none) {
+		f->node = page_nodes(p)[f->at];
 		prefetch_lines(f->node, 2 * CACHE_LINE);
 	}
 	return false;
@@ -159,9 +173,12 @@ void btree_find_floor_many(struct btree_floor *const *floors, size_t count)
 			const struct btree_page *p = open[i]->page;
 			prefetch_lines(page_heads(p), p->count * sizeof(uint64_t));
 		}
+		for (size_t i = 0; i < left; i++) {
+			floor_choose(open[i]);
+		}
 		size_t going = 0;
 		for (size_t i = 0; i < left; i++) {
-			if (floor_step(open[i])) {
+			if (floor_descend(open[i])) {
 				open[going++] = open[i];
 			}
 		}

@@ -40,7 +40,10 @@ struct btree_floor {
 	const struct sort_key *key;
 	const struct node *node;
 	bool exact;
-	const struct btree_page *page; /* where the search is */
+	/* Where the search is. */
+	const struct btree_page *page;
+	unsigned at;
+	bool none; /* all entries come after the key */
 };
 
 /* Each as btree_find_floor(); the nodes found are on their way into the cache. */

@@ -120,6 +120,28 @@ static void make_ready(struct park *p, struct parked *q)
 	p->ready_last = id;
 }
 
+/* First or last of those that this thread signs for. */
+static void make_later(struct park *p, struct parked *q, bool first)
+{
+	uint32_t id = slot_id(p, q);
+
+	q->state = PARKED_LATER;
+	p->later_count++;
+	if (first) {
+		q->next = p->later_first;
+		p->later_first = id;
+		p->later_last = p->later_last != 0 ? p->later_last : id;
+		return;
+	}
+	q->next = 0;
+	if (p->later_last != 0) {
+		p->slots[p->later_last - 1].next = id;
+	} else {
+		p->later_first = id;
+	}
+	p->later_last = id;
+}
+
 enum status park_init(struct park *p, uint32_t max)
 {
 	*p = (struct park){.max = max, .mask = max * 2 - 1};
@@ -199,7 +221,7 @@ enum status park_put(struct park *p, const struct park_reply *reply, const uint8
 			return ST_EEXIST;
 		}
 	}
-	struct parked *q = slot_take(p);
+	struct parked *q = missing->later && park_later_full(p) ? NULL : slot_take(p);
 	if (q == NULL) {
 		return ST_ELIMIT;
 	}
@@ -214,7 +236,11 @@ enum status park_put(struct park *p, const struct park_reply *reply, const uint8
 		q->same_hash = *head;
 		*head = slot_id(p, q);
 	}
-	wait_start(p, q, missing, now_ms);
+	if (missing->later) {
+		make_later(p, q, false);
+	} else {
+		wait_start(p, q, missing, now_ms);
+	}
 	return ST_OK;
 }
 
@@ -263,10 +289,13 @@ void park_expire(struct park *p)
 	for (uint32_t i = 0; i < p->high; i++) {
 		struct parked *q = &p->slots[i];
 		q->deadline_ms = 0;
-		if (q->state == PARKED_WAITING) {
+		if (q->state == PARKED_WAITING || q->state == PARKED_LATER) {
 			make_ready(p, q);
 		}
 	}
+	p->later_first = 0;
+	p->later_last = 0;
+	p->later_count = 0;
 }
 
 struct parked *park_next(struct park *p)
@@ -283,6 +312,21 @@ struct parked *park_next(struct park *p)
 	return q;
 }
 
+struct parked *park_next_later(struct park *p)
+{
+	if (p->later_first == 0) {
+		return NULL;
+	}
+	struct parked *q = &p->slots[p->later_first - 1];
+	p->later_first = q->next;
+	if (p->later_first == 0) {
+		p->later_last = 0;
+	}
+	p->later_count--;
+	q->state = PARKED_ASKED;
+	return q;
+}
+
 enum answer_mode parked_mode(const struct parked *q, int64_t now_ms)
 {
 	return now_ms >= q->deadline_ms ? ANSWER_LAST : ANSWER_AGAIN;
@@ -291,7 +335,11 @@ enum answer_mode parked_mode(const struct parked *q, int64_t now_ms)
 void park_again(struct park *p, struct parked *q, const struct answer_missing *missing,
 		int64_t now_ms)
 {
-	wait_start(p, q, missing, now_ms);
+	if (missing->later) {
+		make_later(p, q, true);
+	} else {
+		wait_start(p, q, missing, now_ms);
+	}
 }
 
 void park_release(struct park *p, struct parked *q)

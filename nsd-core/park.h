@@ -3,7 +3,10 @@
  * A question waits until every RRset it misses has settled; it is then asked again (ANSWER_AGAIN)
  * and may park anew. Where a signature failed it is asked again after PARK_RETRY_MS, since a failed
  * signing is often a lost session that heals at once. PARK_WAIT_MS after its arrival it is asked
- * for the last time (ANSWER_LAST). */
+ * for the last time (ANSWER_LAST).
+ *
+ * A question that this thread is to sign for (answer_missing.later) waits in a queue of its own,
+ * for park_next_later(), and is never too old: how long it waits is the thread's doing. */
 #pragma once
 
 #include "nsd-core/answer.h"
@@ -15,6 +18,9 @@
 #define PARK_RETRY_MS 250
 #define PARK_WIRE_MAX 512 /* longer questions are not parked */
 #define PARK_MAX      4096
+/* Of them, those that this thread signs for: 20 ms of work at one signature each, and a third of a
+ * second where a full batch of others is answered between any two signatures. */
+#define PARK_LATER_MAX 1024
 
 /* How to reply: to a UDP peer from the address it asked, or on a TCP connection that may be gone.
  */
@@ -38,7 +44,8 @@ enum parked_state {
 	PARKED_FREE,
 	PARKED_WAITING,
 	PARKED_READY, /* in the queue of park_next() */
-	PARKED_ASKED, /* handed out by park_next() */
+	PARKED_LATER, /* in the queue of park_next_later() */
+	PARKED_ASKED, /* handed out by one of the two */
 };
 
 /* One RRset that one question waits for: a link in the chain of those with equal hash. */
@@ -52,7 +59,7 @@ struct parked {
 	int64_t wake_ms; /* when it is asked again even if nothing settles */
 	struct park_reply reply;
 	enum parked_state state;
-	uint32_t next;	    /* slots, counted from 1: free, or ready */
+	uint32_t next;	    /* slots, counted from 1: free, ready, or later */
 	uint32_t same_hash; /* the next UDP question of the same hash */
 	uint32_t hash;
 	uint16_t len;
@@ -72,6 +79,8 @@ struct park {
 	uint32_t high;	/* slots from here on were not used since it was last empty */
 	uint32_t free;
 	uint32_t ready_first, ready_last;
+	uint32_t later_first, later_last;
+	uint32_t later_count;
 	uint64_t seed;
 };
 
@@ -80,8 +89,8 @@ enum status park_init(struct park *p, uint32_t max) MUST_USE;
 void park_fini(struct park *p); /* takes a zeroed one */
 
 /* Copies the question. now_ms: clock_mono_ms(). ST_EEXIST: a UDP question that is parked already
- * came again, octet for octet from the same port.   ST_ELIMIT: full.   ST_ESPACE: longer than
- * PARK_WIRE_MAX. */
+ * came again, octet for octet from the same port.   ST_ELIMIT: full, or its queue is.   ST_ESPACE:
+ * longer than PARK_WIRE_MAX. */
 enum status park_put(struct park *p, const struct park_reply *reply, const uint8_t *wire,
 		     size_t len, const struct answer_missing *missing, int64_t now_ms) MUST_USE;
 /* rs was signed, or failed for now: what waits for it only is ready, or is asked again soon. */
@@ -93,7 +102,15 @@ void park_expire(struct park *p);
 /* The next question to ask again; NULL: none is ready. Until it is handed back by one of the two
  * calls below it stays in the slab and waits for nothing. */
 struct parked *park_next(struct park *p);
+/* The next question that this thread signs for; NULL: there is none. To be handed back likewise; as
+ * long as it has something left to be signed it stays the next. */
+struct parked *park_next_later(struct park *p);
 enum answer_mode parked_mode(const struct parked *q, int64_t now_ms);
 void park_again(struct park *p, struct parked *q, const struct answer_missing *missing,
 		int64_t now_ms);
 void park_release(struct park *p, struct parked *q);
+
+static inline bool park_later_full(const struct park *p)
+{
+	return p->later_count >= PARK_LATER_MAX;
+}

@@ -9,6 +9,7 @@
 #define UDP_BATCH 64
 #define UDP_ROUNDS                                                                                 \
 	8 /* full batches in a row before other sockets, timers and the inbox get their turn */
+#define UDP_STOP_ROUNDS 64 /* what a receive buffer holds of small questions */
 /* Longer questions are dropped: no client sends one. */
 #define UDP_IN_MAX 2048
 
@@ -27,6 +28,9 @@ struct udp_batch {
 	struct sockaddr_in6 peers[UDP_BATCH]; /* holds a sockaddr_in as well */
 	union udp_control controls[UDP_BATCH];
 	uint8_t questions[UDP_BATCH][UDP_IN_MAX];
+	/* Questions that are to be parked, and what for. */
+	uint8_t parked[UDP_BATCH];
+	struct answer_missing missing[UDP_BATCH];
 	size_t answer_room;
 	uint8_t answers[]; /* UDP_BATCH times answer_room */
 };
@@ -127,53 +131,72 @@ static void batch_send(struct worker *w, int fd, struct mmsghdr *out, unsigned c
 	}
 }
 
-/* ANSWER_SEND: *len octets in out. */
-static enum answer_result answer_one(struct udp_socket *s, struct msghdr *hdr,
-				     const struct bytes *question, uint8_t *out, size_t *len)
+/* One more message to be sent: 'len' octets that stand where the next answer goes. */
+static void batch_add(struct udp_batch *b, unsigned *answers, const struct msghdr *hdr, size_t len)
 {
-	struct worker *w = s->worker;
-	size_t room = w->udp.batch->answer_room;
-	struct answer_missing missing;
-	struct park_reply reply;
+	unsigned at = (*answers)++;
 
-	if (s->wildcard) {
-		local_address_reverse(hdr);
+	b->out_iov[at] = (struct iovec){b->answers + at * b->answer_room, len};
+	b->out[at].msg_hdr = (struct msghdr){
+		.msg_name = hdr->msg_name,
+		.msg_namelen = hdr->msg_namelen,
+		.msg_iov = &b->out_iov[at],
+		.msg_iovlen = 1,
+		.msg_control = hdr->msg_control,
+		.msg_controllen = hdr->msg_controllen,
+	};
+}
+
+/* Those that cannot be answered yet; how many answers came of them after all. */
+static unsigned batch_park(struct udp_socket *s, struct udp_batch *b, unsigned count)
+{
+	unsigned answers = 0;
+
+	for (unsigned k = 0; k < count; k++) {
+		unsigned i = b->parked[k];
+		const struct msghdr *hdr = &b->in[i].msg_hdr;
+		struct bytes question = {b->questions[i], b->in[i].msg_len};
+		struct park_reply reply;
+		size_t len;
+		reply_fill(s, hdr, &reply);
+		if (worker_park(s->worker, &reply, &question, &b->missing[i],
+				b->answers + answers * b->answer_room, b->answer_room,
+				&len) == ANSWER_SEND) {
+			batch_add(b, &answers, hdr, len);
+		}
 	}
-	enum answer_result result = answer_query(&w->env, ANSWER_UDP, ANSWER_FIRST, question->data,
-						 question->len, out, room, len, &missing);
-	if (result != ANSWER_PARK) {
-		return result;
-	}
-	reply_fill(s, hdr, &reply);
-	return worker_park(w, &reply, question, &missing, out, room, len);
+	return answers;
 }
 
 static void batch_answer(struct udp_socket *s, struct udp_batch *b, unsigned count)
 {
 	struct worker *w = s->worker;
 	unsigned answers = 0;
+	unsigned parked = 0;
 
 	worker_batch_begin(w);
 	for (unsigned i = 0; i < count; i++) {
 		struct msghdr *hdr = &b->in[i].msg_hdr;
-		struct bytes question = {b->questions[i], b->in[i].msg_len};
-		uint8_t *out = b->answers + answers * b->answer_room;
 		size_t len;
-		if ((hdr->msg_flags & MSG_TRUNC) != 0 ||
-		    answer_one(s, hdr, &question, out, &len) != ANSWER_SEND) {
+		if ((hdr->msg_flags & MSG_TRUNC) != 0) {
 			continue;
 		}
-		b->out_iov[answers] = (struct iovec){out, len};
-		b->out[answers].msg_hdr = (struct msghdr){
-			.msg_name = hdr->msg_name,
-			.msg_namelen = hdr->msg_namelen,
-			.msg_iov = &b->out_iov[answers],
-			.msg_iovlen = 1,
-			.msg_control = hdr->msg_control,
-			.msg_controllen = hdr->msg_controllen,
-		};
-		answers++;
+		if (s->wildcard) {
+			local_address_reverse(hdr);
+		}
+		enum answer_result result =
+			answer_query(&w->env, ANSWER_UDP, ANSWER_FIRST, b->questions[i],
+				     b->in[i].msg_len, b->answers + answers * b->answer_room,
+				     b->answer_room, &len, &b->missing[i]);
+		if (result == ANSWER_SEND) {
+			batch_add(b, &answers, hdr, len);
+		} else if (result == ANSWER_PARK) {
+			b->parked[parked++] = (uint8_t)i;
+		}
 	}
+	batch_send(w, s->fd, b->out, answers);
+	/* After what could be answered has left: parking may be signing. */
+	answers = batch_park(s, b, parked);
 	batch_send(w, s->fd, b->out, answers);
 	count_add(&w->counts.udp_queries, count);
 	count_add(&w->counts.udp_batches, 1);
@@ -207,11 +230,11 @@ static unsigned batch_read(const struct udp_socket *s, struct udp_batch *b)
 
 /* While batches come full there is more; a short one says that there was no more, without the call
  * that would say EAGAIN. */
-static void socket_read(struct udp_socket *s)
+static void socket_read(struct udp_socket *s, unsigned rounds)
 {
 	struct udp_batch *b = s->worker->udp.batch;
 
-	for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		unsigned count = batch_read(s, b);
 		if (count > 0) {
 			batch_answer(s, b, count);
@@ -219,6 +242,7 @@ static void socket_read(struct udp_socket *s)
 		if (count < UDP_BATCH) {
 			return;
 		}
+		worker_sign_some(s->worker);
 	}
 }
 
@@ -229,7 +253,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	 */
 	(void)status;
 	(void)events;
-	socket_read(container_of(poll, struct udp_socket, poll));
+	socket_read(container_of(poll, struct udp_socket, poll), UDP_ROUNDS);
 }
 
 enum status udp_start(struct worker *w)
@@ -285,7 +309,7 @@ void udp_stop(struct worker *w)
 	for (size_t i = 0; i < w->udp.count; i++) {
 		struct udp_socket *s = &w->udp.sockets[i];
 		if (s->polling) {
-			socket_read(s);
+			socket_read(s, UDP_STOP_ROUNDS);
 			s->polling = false;
 			uv_close((uv_handle_t *)&s->poll, NULL);
 		}

@@ -4,6 +4,7 @@
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/socket.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 
 #define TICK_MS	     50
 #define STOP_WAIT_MS 3000
+/* Questions answered in one turn, of those that wait for signatures that this thread makes. */
+#define LATER_ROUND 16
 
 struct workers {
 	struct tcp_clients clients;
@@ -35,9 +38,10 @@ void worker_batch_end(struct worker *w)
 	for (size_t i = 0; i < COUNT_MAX; i++) {
 		count_set(&w->counts.answers[i], w->env.counters[i]);
 	}
-	if (w->wanting) {
+	if (w->wanting || w->park_changed) {
 		w->wanting = false;
-		atomic_store(&w->waiting, w->park.count);
+		w->park_changed = false;
+		atomic_store(&w->waiting, w->park.count - w->park.later_count);
 		count_set(&w->counts.parked_now, w->park.count);
 	}
 }
@@ -48,40 +52,82 @@ static enum answer_want on_want(void *ctx, struct version *v, const struct node 
 {
 	struct worker *w = ctx;
 
+	/* What is warm goes first. Where too much waits already it is signed at once, and the
+	 * sockets are read the less. */
+	if (w->sign_now == 0 && !w->stopping && !park_later_full(&w->park) &&
+	    signer_signs_here(v, n, rs)) {
+		return WANT_LATER;
+	}
 	if (!w->wanting) {
 		w->wanting = true;
 		atomic_fetch_add(&w->waiting, 1);
 	}
-	switch (signer_want(w->signer, v, n, rs)) {
-	case ST_OK:
-		return WANT_FILLED;
-	case ST_EBUSY:
+	enum status st = signer_want(w->signer, v, n, rs);
+	if (st == ST_EBUSY) {
 		return WANT_PENDING;
-	default:
-		return WANT_FAILED;
 	}
+	w->sign_now -= w->sign_now > 0;
+	return st == ST_OK ? WANT_FILLED : WANT_FAILED;
 }
 
 static void on_tick(uv_timer_t *timer);
+static void on_idle(uv_idle_t *idle);
+
+static void park_started(struct worker *w, const struct answer_missing *missing)
+{
+	w->park_changed = true;
+	if (missing->later && !uv_is_active((uv_handle_t *)&w->idle)) {
+		uv_idle_start(&w->idle, on_idle);
+	}
+	if (!uv_is_active((uv_handle_t *)&w->tick)) {
+		uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS);
+	}
+}
+
+/* There is no room to wait for this thread: it signs here and now. */
+static enum answer_result answer_now(struct worker *w, const struct park_reply *reply,
+				     const struct bytes *question, struct answer_missing *missing,
+				     uint8_t *out, size_t room, size_t *out_len)
+{
+	count_add(&w->counts.later_full, 1);
+	w->sign_now = UINT_MAX;
+	enum answer_result result =
+		answer_query(&w->env, reply->transport, ANSWER_AGAIN, question->data, question->len,
+			     out, room, out_len, missing);
+	w->sign_now = 0;
+	return result;
+}
 
 enum answer_result worker_park(struct worker *w, const struct park_reply *reply,
 			       const struct bytes *question, const struct answer_missing *missing,
 			       uint8_t *out, size_t room, size_t *out_len)
 {
 	struct answer_missing ignored;
+	struct answer_missing left;
 	enum status st = ST_ELIMIT;
 
 	if (!w->stopping) {
 		st = park_put(&w->park, reply, question->data, question->len, missing,
 			      clock_mono_ms());
 	}
+	if (st != ST_OK && st != ST_EEXIST && missing->later) {
+		enum answer_result result =
+			answer_now(w, reply, question, &left, out, room, out_len);
+		if (result != ANSWER_PARK) {
+			return result;
+		}
+		/* Others sign some of it. */
+		missing = &left;
+		st = w->stopping ? ST_ELIMIT
+				 : park_put(&w->park, reply, question->data, question->len, missing,
+					    clock_mono_ms());
+	}
 	if (st == ST_EEXIST) {
 		return ANSWER_DROP;
 	}
 	if (st == ST_OK) {
-		if (!uv_is_active((uv_handle_t *)&w->tick)) {
-			uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS);
-		}
+		count_add(&w->counts.later, missing->later);
+		park_started(w, missing);
 		return ANSWER_PARK;
 	}
 	count_add(&w->counts.parked_full, 1);
@@ -98,9 +144,8 @@ static void reply_send(struct worker *w, const struct park_reply *reply, size_t 
 	}
 }
 
-static void parked_ask(struct worker *w, struct parked *q, int64_t now_ms)
+static void parked_ask(struct worker *w, struct parked *q, enum answer_mode mode, int64_t now_ms)
 {
-	enum answer_mode mode = parked_mode(q, now_ms);
 	bool tcp = q->reply.transport == ANSWER_TCP;
 	struct answer_missing missing;
 	size_t len = 0;
@@ -114,6 +159,7 @@ static void parked_ask(struct worker *w, struct parked *q, int64_t now_ms)
 		tcp ? TCP_MESSAGE_MAX : w->conf->udp_size, &len, &missing);
 	if (result == ANSWER_PARK) {
 		park_again(&w->park, q, &missing, now_ms);
+		park_started(w, &missing);
 		return;
 	}
 	if (mode == ANSWER_LAST) {
@@ -133,10 +179,43 @@ static void parked_serve(struct worker *w)
 
 	worker_batch_begin(w);
 	while ((q = park_next(&w->park)) != NULL) {
-		parked_ask(w, q, now_ms);
+		parked_ask(w, q, parked_mode(q, now_ms), now_ms);
 	}
-	w->wanting = true; /* so that the end looks at what waits now */
+	w->park_changed = true;
 	worker_batch_end(w);
+}
+
+void worker_sign_some(struct worker *w)
+{
+	struct parked *q = NULL;
+
+	if (w->park.later_count == 0) {
+		return;
+	}
+	int64_t now_ms = clock_mono_ms();
+	worker_batch_begin(w);
+	w->sign_now = 1;
+	for (unsigned i = 0; i < LATER_ROUND && w->sign_now > 0; i++) {
+		q = park_next_later(&w->park);
+		if (q == NULL) {
+			break;
+		}
+		parked_ask(w, q, ANSWER_AGAIN, now_ms);
+	}
+	w->sign_now = 0;
+	w->park_changed = true;
+	worker_batch_end(w);
+}
+
+/* Once in each turn of the loop, which does not sleep as long as this is active. */
+static void on_idle(uv_idle_t *idle)
+{
+	struct worker *w = container_of(idle, struct worker, idle);
+
+	worker_sign_some(w);
+	if (w->park.later_count == 0) {
+		uv_idle_stop(idle);
+	}
 }
 
 static void finish(struct worker *w)
@@ -146,6 +225,7 @@ static void finish(struct worker *w)
 	tcp_abort(w);
 	uv_close((uv_handle_t *)&w->tcp.sweep, NULL);
 	uv_close((uv_handle_t *)&w->tick, NULL);
+	uv_close((uv_handle_t *)&w->idle, NULL);
 	/* The inbox outlives the thread, since settled signatures may still be posted; it no longer
 	 * keeps the loop running. */
 	uv_unref((uv_handle_t *)&w->inbox.async);
@@ -264,6 +344,7 @@ static enum status worker_prepare(struct worker *w, const struct zonedb *db, str
 	}
 	w->loop_ready = true;
 	uv_timer_init(&w->loop, &w->tick);
+	uv_idle_init(&w->loop, &w->idle);
 	st = tcp_start(w);
 	return st == ST_OK ? udp_start(w) : st;
 }
@@ -342,6 +423,8 @@ void workers_stats(const struct workers *w, struct worker_stats *out)
 		out->parked_now += count_get(&c->parked_now);
 		out->parked_full += count_get(&c->parked_full);
 		out->parked_timeout += count_get(&c->parked_timeout);
+		out->later += count_get(&c->later);
+		out->later_full += count_get(&c->later_full);
 		out->tcp_now += count_get(&c->tcp_now);
 	}
 }

@@ -23,6 +23,9 @@ struct worker_stats {
 	uint64_t counters[COUNT_MAX]; /* sums over workers */
 	uint64_t udp_queries, udp_batches, tcp_queries, tcp_accepted, tcp_refused, send_dropped;
 	uint64_t parked_now, parked_full, parked_timeout;
+	/* Questions that waited while others were answered before the worker signed for them, and
+	 * those for which there was no room to. */
+	uint64_t later, later_full;
 	uint64_t tcp_now;
 };
 

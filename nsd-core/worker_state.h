@@ -18,6 +18,7 @@ struct worker_counts {
 	_Atomic(uint64_t) udp_queries, udp_batches, send_dropped;
 	_Atomic(uint64_t) tcp_queries, tcp_accepted, tcp_refused, tcp_now;
 	_Atomic(uint64_t) parked_now, parked_full, parked_timeout;
+	_Atomic(uint64_t) later, later_full;
 };
 
 static inline void count_set(_Atomic(uint64_t) *count, uint64_t value)
@@ -41,6 +42,7 @@ struct worker {
 	struct inbox inbox;
 	struct inbox_msg stop_msg;
 	uv_timer_t tick; /* looks after parked questions, and after the end */
+	uv_idle_t idle;	 /* runs while there is something to sign on this thread */
 	struct answer_env env;
 	struct park park;
 	struct udp udp;
@@ -53,6 +55,9 @@ struct worker {
 	 * parking unseen. */
 	_Atomic(unsigned) waiting;
 	bool wanting;
+	bool park_changed; /* since the last batch's end */
+	/* RRsets that may be signed on this thread before others get their turn. */
+	unsigned sign_now;
 	struct worker_counts counts;
 };
 
@@ -60,6 +65,9 @@ struct worker {
  * the counters for other threads, and whether anything waits. */
 void worker_batch_begin(struct worker *w);
 void worker_batch_end(struct worker *w);
+/* Signs one RRset of the questions that wait for this thread, and answers those that are complete.
+ * Called between batches, so that nobody else waits for more than one signature. */
+void worker_sign_some(struct worker *w);
 /* What answer_query() said ANSWER_PARK to. ANSWER_PARK: it is in the slab, and is replied to later.
  * ANSWER_SEND: the slab cannot take it; *out_len octets in out are the last word.   ANSWER_DROP: it
  * is there already, the client only asked again. */

@@ -221,20 +221,6 @@ struct pass {
 	struct crew *crew; /* NULL: a keystore's lanes sign */
 };
 
-/* Are all keys that sign most of the zone in the process? */
-static bool keys_in_process(const struct keyset *ks)
-{
-	uint8_t which[KEYSET_MAX];
-	size_t count = rrsig_keys(ks, RR_SOA, which);
-	for (size_t i = 0; i < count; i++) {
-		struct hsm_key *handle = ks->keys[which[i]].handle;
-		if (handle == NULL || !keystore_in_process(hsm_key_store(handle))) {
-			return false;
-		}
-	}
-	return count > 0;
-}
-
 static enum status pass_begin(struct pass *p, struct signer *s, struct version *v,
 			      const _Atomic(bool) *stop)
 {
@@ -243,7 +229,8 @@ static enum status pass_begin(struct pass *p, struct signer *s, struct version *
 	}
 	enum status st = feed_init(&p->feed, s, v, stop);
 	p->crew = NULL;
-	if (st == ST_OK && s->opt.threads > 1 && keys_in_process(v->keys)) {
+	/* What signs the SOA signs all but what stands at the apex. */
+	if (st == ST_OK && s->opt.threads > 1 && rrsig_keys_in_process(v->keys, RR_SOA)) {
 		st = crew_new(&p->feed, &p->crew);
 		if (st != ST_OK) {
 			feed_fini(&p->feed);

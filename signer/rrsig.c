@@ -108,3 +108,16 @@ size_t rrsig_keys(const struct keyset *ks, uint16_t type, uint8_t out[KEYSET_MAX
 	}
 	return count;
 }
+
+bool rrsig_keys_in_process(const struct keyset *ks, uint16_t type)
+{
+	uint8_t which[KEYSET_MAX];
+	size_t count = rrsig_keys(ks, type, which);
+	for (size_t i = 0; i < count; i++) {
+		struct hsm_key *handle = ks->keys[which[i]].handle;
+		if (handle == NULL || !keystore_in_process(hsm_key_store(handle))) {
+			return false;
+		}
+	}
+	return count > 0;
+}

@@ -28,3 +28,5 @@ enum status rrsig_input_digest(struct rrsig_input *in, const struct sign_params 
 /* The keys that sign RRsets of this type: DNSKEY, CDS and CDNSKEY are every active KSK's or CSK's,
  * all else is every active ZSK's or CSK's. Indexes into ks->keys; returns how many. */
 size_t rrsig_keys(const struct keyset *ks, uint16_t type, uint8_t out[KEYSET_MAX]);
+/* Are there such keys, and are all of them in the process? */
+bool rrsig_keys_in_process(const struct keyset *ks, uint16_t type);

@@ -55,3 +55,8 @@ enum status signer_want(struct signer *s, struct version *v, const struct node *
 		/* It was settled before it could see that somebody waits: look again. */
 	}
 }
+
+bool signer_signs_here(const struct version *v, const struct node *n, const struct rrset *rs)
+{
+	return v->keys != NULL && signer_covers(n, rs) && rrsig_keys_in_process(v->keys, rs->type);
+}

@@ -40,6 +40,11 @@ const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
 enum status signer_want(struct signer *s, struct version *v, const struct node *n,
 			struct rrset *rs) MUST_USE;
 
+/* Would signer_want() make these signatures on the thread that asks, because every key that signs
+ * such an RRset is in the process? Inside a read section or with a reference; cheap. */
+bool signer_signs_here(const struct version *v, const struct node *n,
+		       const struct rrset *rs) MUST_USE;
+
 /* Signs every empty slot of v in the background order (apex, then canonical order), on the calling
  * builder thread, keeping a bounded number in flight. Returns when v is complete, or ST_EAGAIN when
  * a keystore failed (try later), or ST_EREFUSED when *stop became true (NULL: never). */

@@ -379,6 +379,88 @@ static void test_against_a_model(void **state)
 	assert_int_equal(p->count, 0);
 }
 
+static void expect_next_later(struct park *p, const char *wire, struct parked **out)
+{
+	struct parked *q = park_next_later(p);
+
+	assert_non_null(q);
+	assert_int_equal(q->len, strlen(wire));
+	assert_memory_equal(q->wire, wire, q->len);
+	*out = q;
+}
+
+/* Those that this thread signs for come in their order, and the first stays first. */
+static void test_later(void **state)
+{
+	struct park *p = *state;
+	struct answer_missing later = {.later = true};
+	struct answer_missing other = missing_one(1);
+	struct parked *q;
+
+	assert_int_equal(put(p, 1, "one", &later, 0), ST_OK);
+	assert_int_equal(put(p, 2, "two", &later, 0), ST_OK);
+	assert_int_equal(put(p, 2, "two", &later, 0), ST_EEXIST);
+	assert_int_equal(put(p, 3, "three", &other, 0), ST_OK);
+	assert_int_equal(p->later_count, 2);
+	/* No time is over for them, and nothing settles them. */
+	park_due(p, 10 * PARK_WAIT_MS);
+	park_release(p, expect_next(p, "three"));
+	park_settled(p, rrset_named(1), true, 0);
+	assert_null(park_next(p));
+
+	expect_next_later(p, "one", &q);
+	assert_int_equal(put(p, 4, "four", &later, 0), ST_OK);
+	park_again(p, q, &later, 0);
+	expect_next_later(p, "one", &q);
+	/* The rest of it is another's to sign. */
+	park_again(p, q, &other, 0);
+	expect_next_later(p, "two", &q);
+	park_release(p, q);
+	expect_next_later(p, "four", &q);
+	assert_null(park_next_later(p));
+	park_again(p, q, &later, 0);
+	park_settled(p, rrset_named(1), true, 0);
+	park_release(p, expect_next(p, "one"));
+	expect_next_later(p, "four", &q);
+	park_release(p, q);
+	assert_int_equal(p->later_count, 0);
+	assert_int_equal(p->count, 0);
+}
+
+static void test_later_is_bounded(void **state)
+{
+	struct answer_missing later = {.later = true};
+	struct answer_missing other = missing_one(1);
+	struct park p;
+	struct parked *q;
+
+	(void)state;
+	assert_int_equal(park_init(&p, 2 * PARK_LATER_MAX), ST_OK);
+	for (unsigned i = 0; i < PARK_LATER_MAX; i++) {
+		assert_false(park_later_full(&p));
+		assert_int_equal(put(&p, (uint16_t)i, "q", &later, 0), ST_OK);
+	}
+	assert_true(park_later_full(&p));
+	assert_int_equal(put(&p, 9999, "q", &later, 0), ST_ELIMIT);
+	assert_int_equal(put(&p, 9999, "q", &other, 0), ST_OK);
+	expect_next_later(&p, "q", &q);
+	assert_false(park_later_full(&p));
+	park_release(&p, q);
+	/* All are ready once their time is taken to be over. */
+	park_expire(&p);
+	assert_null(park_next_later(&p));
+	for (unsigned i = 0; i < PARK_LATER_MAX; i++) {
+		q = expect_next(&p, "q");
+		assert_int_equal(parked_mode(q, 0), ANSWER_LAST);
+		park_release(&p, q);
+	}
+	assert_null(park_next(&p));
+	assert_int_equal(p.count, 0);
+	assert_int_equal(put(&p, 1, "q", &later, 0), ST_OK);
+	expect_next_later(&p, "q", &q);
+	park_fini(&p);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -394,6 +476,8 @@ int main(void)
 		CASE(test_nothing_named),
 		CASE(test_again_keeps_its_arrival),
 		CASE(test_expire),
+		CASE(test_later),
+		CASE(test_later_is_bounded),
 		CASE(test_against_a_model),
 	};
 

@@ -9,6 +9,8 @@
 
 /* Below that many RRsets to a thread, starting it costs more than it saves. */
 #define SETS_PER_PART 16384
+/* From that many RRsets on, some 8 MB, nodes are cut from large blocks. */
+#define LARGE_SETS 65536
 
 struct node_array {
 	struct node **items;
@@ -37,6 +39,8 @@ struct part {
 	size_t name_count;
 	size_t record_count;
 	struct rdata_list rdatas;
+	struct cutter cutter;
+	bool is_large;
 	const uint8_t *last; /* the name added last, perhaps by the part before; NULL: none */
 	unsigned last_labels;
 	struct level levels[NAME_MAX_LABELS + 1]; /* last and its ancestors, by labels */
@@ -175,10 +179,16 @@ static void enter(struct part *p, const uint8_t *last)
 	}
 }
 
+/* A small zone would leave most of a large block unused. */
+static struct cutter *cutter_of(struct part *p)
+{
+	return p->is_large ? &p->cutter : NULL;
+}
+
 static enum status add_empty(struct part *p, const struct name_ref *ref, unsigned labels)
 {
 	const uint8_t *name = name_ref_at(ref, labels);
-	struct node *n = node_new(name, name_len(name), ref->hash[labels], 0, 0);
+	struct node *n = node_new(name, name_len(name), ref->hash[labels], 0, 0, cutter_of(p));
 	if (n == NULL) {
 		return ST_ENOMEM;
 	}
@@ -303,7 +313,7 @@ static enum status make_node(struct part *p, const struct owner *o, enum node_ki
 			size += size_inside(p->c, s, size);
 		}
 	}
-	struct node *n = node_new(o->name, len, hash, room, size - start);
+	struct node *n = node_new(o->name, len, hash, room, size - start, cutter_of(p));
 	if (n == NULL) {
 		return ST_ENOMEM;
 	}
@@ -353,6 +363,7 @@ static void run_part(void *ctx, unsigned i)
 		p->status = name_is_below(o.name, p->apex) ? add_owner(p, &o) : ST_EPARSE;
 	}
 	free(p->rdatas.items);
+	cutter_fini(&p->cutter);
 }
 
 /* The first set of an owner at or after that one. */
@@ -371,6 +382,7 @@ static void start_part(struct part *p, const struct draft *d, const struct conte
 	size_t at = p->first;
 	p->c = c;
 	p->signing = signing;
+	p->is_large = c->set_count >= LARGE_SETS;
 	p->apex = d->apex;
 	p->apex_labels = d->apex_labels;
 	/* Back to the last name that is in the order of names. */
@@ -421,6 +433,8 @@ static enum status join(struct build *b)
 		struct part *p = &b->parts[i];
 		array_take(&first->nodes, &p->nodes);
 		array_take(&first->nsec3s, &p->nsec3s);
+		array_fini(&p->nodes);
+		array_fini(&p->nsec3s);
 		first->name_count += p->name_count;
 		first->record_count += p->record_count;
 	}

@@ -5,7 +5,7 @@
 
 static struct node *new_node(const struct draft *d, const uint8_t *name, uint64_t hash, size_t room)
 {
-	struct node *n = node_new(name, name_len(name), hash, room, 0);
+	struct node *n = node_new(name, name_len(name), hash, room, 0, NULL);
 	if (n != NULL && d->base != NULL) {
 		n->flags = NODE_DRAFT;
 	}

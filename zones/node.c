@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #define HOME_UNIT 8
+/* Beside the count of parts: the block was cut, not malloc()ed. */
+#define WAS_CUT 0x80
 
 static uint8_t *parts_of(const struct node *n)
 {
@@ -18,9 +20,11 @@ size_t node_size(size_t name_len, size_t room)
 }
 
 struct node *node_new(const uint8_t *name, size_t name_len, uint64_t hash, size_t room,
-		      size_t inside)
+		      size_t inside, struct cutter *cutter)
 {
-	struct node *n = malloc(node_size(name_len, room) + inside);
+	size_t size = node_size(name_len, room) + inside;
+	bool cut = cutter != NULL && size <= SLAB_PIECE_MAX;
+	struct node *n = cut ? cutter_cut(cutter, size) : malloc(size);
 	if (n == NULL) {
 		return NULL;
 	}
@@ -32,7 +36,7 @@ struct node *node_new(const uint8_t *name, size_t name_len, uint64_t hash, size_
 	n->rrset_count = 0;
 	n->rrset_room = (uint16_t)room;
 	memcpy((uint8_t *)(uintptr_t)node_name(n), name, name_len);
-	*parts_of(n) = 1;
+	*parts_of(n) = cut ? 1 | WAS_CUT : 1;
 	return n;
 }
 
@@ -63,8 +67,14 @@ void node_append(struct node *n, struct rrset *rs)
 
 void node_free(const struct node *n)
 {
-	if (n != NULL && --*parts_of(n) == 0) {
+	if (n == NULL) {
+		return;
+	}
+	uint8_t left = --*parts_of(n);
+	if (left == 0) {
 		free((void *)(uintptr_t)n);
+	} else if (left == WAS_CUT) {
+		slab_free_piece((void *)(uintptr_t)n);
 	}
 }
 

@@ -7,6 +7,7 @@
  * versions free one after the other. */
 #pragma once
 
+#include "zones/slab.h"
 #include "zones/version.h"
 
 /* RRsets that would end beyond this have blocks of their own: what a version replaced is kept as
@@ -15,9 +16,10 @@
 
 /* Octets of a node with room for that many RRsets, up to where the first one inside may start. */
 size_t node_size(size_t name_len, size_t room);
-/* Without RRsets, all else zero. 'inside': octets to leave behind node_size(). NULL: no memory. */
+/* Without RRsets, all else zero. 'inside': octets to leave behind node_size(). Cut by 'cutter'
+ * where it is not NULL. NULL: no memory. */
 struct node *node_new(const uint8_t *name, size_t name_len, uint64_t hash, size_t room,
-		      size_t inside);
+		      size_t inside, struct cutter *cutter);
 /* The RRset that starts 'offset' octets, a multiple of 8, into the block; to be initialised. */
 struct rrset *node_embed(struct node *n, size_t offset);
 void node_assign(struct node *n, struct rrset *const *rrsets, size_t count);

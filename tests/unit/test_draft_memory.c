@@ -9,6 +9,8 @@ void *__real_realloc(void *block, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
+void *__real_bulk_alloc(size_t size);
+void *__wrap_bulk_alloc(size_t size);
 
 /* Several threads may allocate. */
 static _Atomic(long) allowed = -1; /* allocations until they fail; -1: all succeed */
@@ -39,6 +41,11 @@ void *__wrap_calloc(size_t count, size_t size)
 void *__wrap_realloc(void *block, size_t size)
 {
 	return may_allocate() ? __real_realloc(block, size) : NULL;
+}
+
+void *__wrap_bulk_alloc(size_t size)
+{
+	return may_allocate() ? __real_bulk_alloc(size) : NULL;
 }
 
 static struct wire_name random_name(uint64_t *random)
@@ -240,12 +247,36 @@ static void test_build(void **state)
 	content_fini(&c);
 }
 
+/* Of a large zone, some of them. */
+static void test_build_large(void **state)
+{
+	(void)state;
+	static const char text[] = "$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\n"
+				   "$GENERATE 1-60000 g$.e A 192.0.2.1\n"
+				   "$GENERATE 1-60000 g$ A 192.0.2.1\n";
+	struct content c;
+	read_content(&c, "z.test", text);
+	enum status st = ST_ENOMEM;
+	for (long n = 1; st != ST_OK; n += 1 + n / 2) {
+		struct draft *d;
+		assert_int_equal(draft_new(c.apex, NULL, &d), ST_OK);
+		allowed = n;
+		failed = false;
+		st = draft_build(d, &c, true, 2);
+		allowed = -1;
+		draft_free(d);
+		assert_true(st == ST_OK || (st == ST_ENOMEM && failed));
+	}
+	content_fini(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_build_large),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

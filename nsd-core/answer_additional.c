@@ -82,12 +82,7 @@ static const struct node *find_host(struct additional *a, const struct plan_item
 				    const uint8_t *name)
 {
 	const struct version *v = a->plan->zones[item->zone].version;
-	if (!name_is_below(name, v->apex_name)) {
-		return NULL;
-	}
-	struct name_ref ref;
-	name_ref_init(&ref, name);
-	const struct node *host = version_find(v, &ref, ref.labels);
+	const struct node *host = found_host(a->plan->found, v, name);
 	if (host == NULL || !host_usable(host, item->rs->type) || was_added(a, host)) {
 		return NULL;
 	}

@@ -5,6 +5,7 @@
 void found_init(struct found *f, const struct query *q)
 {
 	f->query = q;
+	f->host_count = 0;
 	name_ref_init(&f->name, query_name(q));
 }
 
@@ -133,6 +134,64 @@ static void prefetch_data(struct found *const *open, size_t count)
 	}
 }
 
+/* One host of a referral on its way. */
+struct host_probe {
+	struct found_host *host;
+	const struct nindex *names;
+	uint64_t hash;
+	uintptr_t page;
+};
+
+static size_t probe_hosts(struct found *f, struct host_probe *probes)
+{
+	const struct rrset *ns = first_rrset(f);
+	const uint8_t *end = ns->data + ns->size;
+	for (const uint8_t *p = ns->data; p < end && f->host_count < FOUND_HOSTS_MAX;
+	     p = rdata_next(p)) {
+		struct host_probe *probe = &probes[f->host_count];
+		probe->host = &f->hosts[f->host_count++];
+		probe->host->name = rdata_at(p).data;
+		probe->hash = name_hash(probe->host->name);
+		probe->names = &f->version->names;
+		probe->page = nindex_page(probe->names, probe->hash);
+	}
+	return f->host_count;
+}
+
+/* Addresses that go with referrals. */
+static void find_hosts(struct found *const *open, size_t count)
+{
+	struct host_probe probes[FIND_MAX * FOUND_HOSTS_MAX];
+	size_t hosts = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (open[i]->lookup.found.kind == LOOKUP_CUT) {
+			hosts += probe_hosts(open[i], probes + hosts);
+		}
+	}
+	for (size_t i = 0; i < hosts; i++) {
+		nindex_page_prefetch(probes[i].page, probes[i].hash);
+	}
+	for (size_t i = 0; i < hosts; i++) {
+		struct found_host *h = probes[i].host;
+		h->node = nindex_page_find(probes[i].page, probes[i].hash, h->name,
+					   name_len(h->name));
+		if (h->node != NULL) {
+			prefetch_rrset(node_rrset(h->node, RR_A));
+			prefetch_rrset(node_rrset(h->node, RR_AAAA));
+		}
+	}
+}
+
+const struct node *found_host(const struct found *f, const struct version *v, const uint8_t *name)
+{
+	for (unsigned i = 0; i < f->host_count; i++) {
+		if (f->hosts[i].name == name) {
+			return f->hosts[i].node;
+		}
+	}
+	return nindex_find(&v->names, name_hash(name), name);
+}
+
 void find_many(const struct zonedb *db, struct found *found, size_t count)
 {
 	struct found *open[FIND_MAX];
@@ -155,5 +214,6 @@ void find_many(const struct zonedb *db, struct found *found, size_t count)
 	find_proofs(open, left);
 	if (left > 1) {
 		prefetch_data(open, left);
+		find_hosts(open, left);
 	}
 }

@@ -316,7 +316,7 @@ static size_t reply_plan(struct answer *a, struct plan *p)
 {
 	struct encoder e;
 	start_reply(a, &e);
-	encode_names(&e, &p->found->name, p->zones[0].version->apex_labels);
+	encode_names(&e, &p->found->name);
 	bool whole = encode_section(p, &e, SECTION_ANSWER) &&
 		     encode_section(p, &e, SECTION_AUTHORITY) &&
 		     plan_encode_additional(p, &e, a->env->now_s);

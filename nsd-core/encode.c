@@ -1,10 +1,8 @@
 #include "nsd-core/encode.h"
 
-#include "zones/rdata.h"
-
 #define POINTER	    0xc000 /* RFC 1035 4.1.4 */
 #define POINTER_MAX 0x3fff
-#define RR_FIXED    10 /* type, class, TTL, RDLENGTH */
+#define RR_FIXED    8 /* type, class, TTL */
 
 void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
 		 const struct query *q)
@@ -18,268 +16,309 @@ void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
 	e->pos = out + DNS_HEADER_LEN + q->question_len;
 }
 
-void encode_names(struct encoder *e, const struct name_ref *qname, unsigned zone_labels)
+void encode_names(struct encoder *e, const struct name_ref *qname)
 {
 	e->qname = qname;
-	e->zone_labels = zone_labels;
-	e->table_made = false;
-	e->name_count = 0;
+	e->label_count = 0;
 }
 
-/* Where the ancestor of the question's name that has n labels stands. */
-static uint16_t question_place(const struct encoder *e, unsigned n)
+/* For a few octets: a call of memcpy() costs more than they do. */
+static inline void copy_short(uint8_t *dst, const uint8_t *src, size_t len)
 {
-	return (uint16_t)(DNS_HEADER_LEN + e->qname->offset[e->qname->labels - n]);
+	if (len > 32) {
+		memcpy(dst, src, len);
+	} else if (len >= 16) {
+		memcpy(dst, src, 16);
+		memcpy(dst + len - 16, src + len - 16, 16);
+	} else if (len >= 8) {
+		memcpy(dst, src, 8);
+		memcpy(dst + len - 8, src + len - 8, 8);
+	} else if (len >= 4) {
+		memcpy(dst, src, 4);
+		memcpy(dst + len - 4, src + len - 4, 4);
+	} else if (len > 0) {
+		dst[0] = src[0];
+		dst[len / 2] = src[len / 2];
+		dst[len - 1] = src[len - 1];
+	}
 }
 
-/* The slot that holds the name with this hash, or the free one where it belongs. */
-static unsigned find_slot(const struct encoder *e, uint64_t hash, const uint8_t *name)
+/* Parent, length and last two octets: hosts that are numbered differ there. Letters lose their
+ * case, and a few other octets what sets them apart. */
+static uint32_t label_tag(uint16_t parent, const uint8_t *label)
 {
-	unsigned i = (unsigned)(hash >> 32) % ENCODE_SLOTS;
-	for (; e->slots[i] != 0; i = (i + 1) % ENCODE_SLOTS) {
-		const struct encode_name *n = &e->names[e->slots[i] - 1];
-		if (n->tag == (uint32_t)hash && name_equal(n->name, name)) {
-			break;
+	unsigned len = *label;
+	unsigned last = (label[len] | 0x20U) << 8 | (label[len - 1] | 0x20U);
+	return (uint32_t)parent << 16 | (last ^ len);
+}
+
+/* Where the label stands with what is at 'parent' behind it; 0: nowhere. The labels of a message
+ * are few: a search in a row of words is cheaper than hashing every label of every name. */
+static uint16_t find_label(const struct encoder *e, uint16_t parent, const uint8_t *label)
+{
+	uint32_t tag = label_tag(parent, label);
+	for (unsigned i = 0; i < e->label_count; i++) {
+		if (e->tags[i] == tag && e->labels[i].parent == parent &&
+		    name_label_equal(e->labels[i].label, label)) {
+			return e->labels[i].at;
 		}
 	}
-	return i;
+	return 0;
 }
 
-static void remember(struct encoder *e, uint64_t hash, const uint8_t *name, size_t at)
+static void remember_label(struct encoder *e, uint16_t parent, const uint8_t *label, size_t at)
 {
-	if (e->name_count == ENCODE_NAMES_MAX || at > POINTER_MAX) {
-		return;
-	}
-	unsigned slot = find_slot(e, hash, name);
-	if (e->slots[slot] != 0) {
-		return;
-	}
-	e->names[e->name_count++] = (struct encode_name){
-		.name = name,
-		.tag = (uint32_t)hash,
-		.at = (uint16_t)at,
-		.slot = (uint8_t)slot,
-	};
-	e->slots[slot] = (uint8_t)e->name_count;
+	e->tags[e->label_count] = label_tag(parent, label);
+	e->labels[e->label_count++] = (struct encode_label){label, parent, (uint16_t)at};
 }
 
-/* Most answers name nothing but the question and its ancestors, which need no table. The zone's
- * name and what is above it are no entries: see hash_name(). */
-static void make_table(struct encoder *e)
-{
-	const struct name_ref *q = e->qname;
-	e->table_made = true;
-	memset(e->slots, 0, sizeof(e->slots));
-	for (unsigned n = q->labels; n > e->zone_labels; n--) {
-		remember(e, q->hash[n], name_ref_at(q, n), question_place(e, n));
-	}
-}
-
-/* Undoes what was written from 'pos' on. The last name to come is the first to go, so that no probe
- * sequence of an older one is broken. */
+/* Undoes what was written from 'pos' on. */
 static void roll_back(struct encoder *e, uint8_t *pos)
 {
 	size_t len = (size_t)(pos - e->start);
-	while (e->name_count > 0 && e->names[e->name_count - 1].at >= len) {
-		e->slots[e->names[--e->name_count].slot] = 0;
+	while (e->label_count > 0 && e->labels[e->label_count - 1].at >= len) {
+		e->label_count--;
 	}
 	e->pos = pos;
 }
 
-/* As name_ref_init(), but where a name ends in the zone's name, as nearly all do, that part is
- * compared and not hashed. Returns its labels; 0: another name. */
-static unsigned hash_name(const struct encoder *e, const uint8_t *name, struct name_ref *ref)
+/* A name's labels (not the root), from the first. Returns how many. */
+static unsigned split_name(const uint8_t *name, uint8_t offset[NAME_MAX_LABELS + 1])
 {
 	unsigned labels = 0;
 	unsigned at = 0;
 	for (; name[at] != 0; at += name[at] + 1U) {
-		ref->offset[labels++] = (uint8_t)at;
+		offset[labels++] = (uint8_t)at;
 	}
-	ref->offset[labels] = (uint8_t)at;
-	ref->wire = name;
-	ref->len = (uint16_t)(at + 1);
-	ref->labels = (uint8_t)labels;
-
-	const struct name_ref *q = e->qname;
-	unsigned base = 0;
-	if (e->zone_labels > 0 && labels >= e->zone_labels &&
-	    name_equal(name_ref_at(ref, e->zone_labels), name_ref_at(q, e->zone_labels))) {
-		base = e->zone_labels;
-	}
-	ref->hash[base] = q->hash[base];
-	for (unsigned n = base; n < labels; n++) {
-		ref->hash[n + 1] = name_hash_label(ref->hash[n], name_ref_at(ref, n + 1));
-	}
-	return base;
+	offset[labels] = (uint8_t)at;
+	return labels;
 }
 
-/* The longest ancestor of a name (or itself) that is in the message; its place goes to *at. Returns
- * its labels; 0: there is none. */
-static unsigned find_known(const struct encoder *e, const struct name_ref *ref, unsigned base,
-			   uint16_t *at)
+/* How many of the last labels of a name the question's name has too. */
+static unsigned shared_labels(const struct name_ref *q, const uint8_t *name, const uint8_t *offset,
+			      unsigned labels)
 {
-	for (unsigned n = ref->labels; n > base; n--) {
-		unsigned slot = find_slot(e, ref->hash[n], name_ref_at(ref, n));
-		if (e->slots[slot] != 0) {
-			*at = e->names[e->slots[slot] - 1].at;
-			return n;
+	unsigned last = offset[labels];
+	unsigned tail = (unsigned)name_common_tail(name, last + 1U, q->wire, q->len);
+	unsigned most = labels < q->labels ? labels : q->labels;
+	unsigned shared = 0;
+	/* Octets that are equal may be cut into labels otherwise. */
+	while (shared < most) {
+		unsigned left = last - offset[labels - shared - 1];
+		if (left >= tail || left != q->len - 1U - q->offset[q->labels - shared - 1]) {
+			break;
 		}
+		shared++;
 	}
-	*at = base > 0 ? question_place(e, base) : 0;
-	return base;
+	return shared;
+}
+
+/* How many labels of a name, from the root, are in the message already: along the question's name
+ * as far as that goes, then along what was written behind it. Their place goes to *at; 0: none. */
+static unsigned find_known(const struct encoder *e, const uint8_t *name, const uint8_t *offset,
+			   unsigned labels, uint16_t *at)
+{
+	const struct name_ref *q = e->qname;
+	unsigned known = shared_labels(q, name, offset, labels);
+	uint16_t place = known > 0 ? (uint16_t)(DNS_HEADER_LEN + q->offset[q->labels - known]) : 0;
+	for (; known < labels; known++) {
+		uint16_t next = find_label(e, place, name + offset[labels - known - 1]);
+		if (next == 0) {
+			break;
+		}
+		place = next;
+	}
+	*at = place;
+	return known;
 }
 
 /* Appends a name, compressed; its place, if one can point to it, goes to *at (else 0). */
 static bool put_name(struct encoder *e, const uint8_t *name, uint16_t *at)
 {
-	struct name_ref ref;
-	uint16_t pointer;
-	unsigned base = hash_name(e, name, &ref);
-	if (!e->table_made) {
-		make_table(e);
-	}
-	unsigned known = find_known(e, &ref, base, &pointer);
-	size_t own = ref.offset[ref.labels - known];
+	uint8_t offset[NAME_MAX_LABELS + 1];
+	uint16_t known_at;
+	unsigned labels = split_name(name, offset);
+	unsigned known = find_known(e, name, offset, labels, &known_at);
+	size_t own = offset[labels - known];
 	if ((size_t)(e->end - e->pos) < own + 2) {
 		return false;
 	}
 	size_t here = (size_t)(e->pos - e->start);
-	memcpy(e->pos, name, own);
+	copy_short(e->pos, name, own);
 	e->pos += own;
 	if (known > 0) {
-		be16_put(e->pos, POINTER | pointer);
+		be16_put(e->pos, POINTER | known_at);
 		e->pos += 2;
 	} else {
 		*e->pos++ = 0;
 	}
-	for (unsigned n = ref.labels; n > known; n--) {
-		remember(e, ref.hash[n], name_ref_at(&ref, n), here + ref.offset[ref.labels - n]);
+	uint16_t place = known_at;
+	for (unsigned i = labels - known; i > 0; i--) {
+		size_t label_at = here + offset[i - 1];
+		if (label_at > POINTER_MAX || e->label_count == ENCODE_LABELS_MAX) {
+			break;
+		}
+		remember_label(e, place, name + offset[i - 1], label_at);
+		place = (uint16_t)label_at;
 	}
-	*at = own == 0 ? pointer : here <= POINTER_MAX ? (uint16_t)here : 0;
+	*at = own == 0 ? known_at : here <= POINTER_MAX ? (uint16_t)here : 0;
 	return true;
 }
 
-/* Types whose RDATA names may be compressed: those of RFC 1035 (RFC 3597 4). */
-static bool type_compresses(uint16_t type)
+/* RDATA whose names are compressed: octets, names, octets. */
+struct compressible {
+	uint8_t before;
+	uint8_t names; /* 0: no such type */
+};
+
+/* Those of RFC 1035 only (RFC 3597 4). */
+static struct compressible compressible(uint16_t type)
 {
 	switch (type) {
 	case RR_NS:
 	case 3: /* MD */
 	case 4: /* MF */
 	case RR_CNAME:
-	case RR_SOA:
 	case 7: /* MB */
 	case 8: /* MG */
 	case 9: /* MR */
 	case RR_PTR:
+		return (struct compressible){0, 1};
+	case RR_SOA:
 	case 14: /* MINFO */
+		return (struct compressible){0, 2};
 	case RR_MX:
-		return true;
+		return (struct compressible){2, 1};
 	default:
-		return false;
+		return (struct compressible){0, 0};
 	}
 }
 
-static bool put_bytes(struct encoder *e, const uint8_t *data, size_t len)
+static bool has_room(const struct encoder *e, size_t len)
 {
-	if ((size_t)(e->end - e->pos) < len) {
-		return false;
-	}
-	memcpy(e->pos, data, len);
-	e->pos += len;
-	return true;
+	return (size_t)(e->end - e->pos) >= len;
 }
 
 /* RDATA behind its length, which is filled in afterwards. */
-static bool put_rdata_compressed(struct encoder *e, uint16_t type, struct bytes rdata)
+static bool put_rdata_compressed(struct encoder *e, struct compressible c, struct bytes rdata)
 {
-	uint8_t *start = e->pos;
 	const uint8_t *p = rdata.data;
-	const uint8_t *end = rdata.data + rdata.len;
-	for (const char *field = rdata_shape(type); *field != '\0' && p < end; field++) {
-		size_t len;
+	if (!has_room(e, 2U + c.before)) {
+		return false;
+	}
+	uint8_t *start = e->pos + 2;
+	copy_short(start, p, c.before);
+	e->pos = start + c.before;
+	p += c.before;
+	for (unsigned i = 0; i < c.names; i++) {
 		uint16_t at;
-		switch (*field) {
-		case 'N':
-			if (!put_name(e, p, &at)) {
-				return false;
-			}
-			p += name_len(p);
-			continue;
-		case '1':
-		case '2':
-		case '4':
-			len = (size_t)(*field - '0');
-			break;
-		default: /* no name comes behind any other field of these types */
-			len = (size_t)(end - p);
-			break;
-		}
-		if (!put_bytes(e, p, len)) {
+		if (!put_name(e, p, &at)) {
 			return false;
 		}
-		p += len;
+		p += name_len(p);
 	}
+	size_t after = (size_t)(rdata.data + rdata.len - p);
+	if (!has_room(e, after)) {
+		return false;
+	}
+	copy_short(e->pos, p, after);
+	e->pos += after;
 	be16_put(start - 2, (uint16_t)(e->pos - start));
 	return true;
 }
 
-/* Owner and what follows it up to the RDATA's length. */
-static bool put_head(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at,
-		     uint16_t type, size_t rdata_len)
+/* What all records of an RRset start with: a pointer to the owner, type, class and TTL. */
+struct record_head {
+	uint8_t octets[2 + RR_FIXED];
+};
+
+static struct record_head make_head(uint16_t owner_at, uint16_t type, uint32_t ttl)
 {
-	if (*owner_at == 0) {
-		if (!put_name(e, r->owner, owner_at)) {
-			return false;
-		}
-	} else {
-		if (e->end - e->pos < 2) {
-			return false;
-		}
-		be16_put(e->pos, (uint16_t)(POINTER | *owner_at));
-		e->pos += 2;
-	}
-	if (e->end - e->pos < RR_FIXED) {
+	struct record_head h;
+	be16_put(h.octets, (uint16_t)(POINTER | owner_at));
+	be16_put(h.octets + 2, type);
+	be16_put(h.octets + 4, CLASS_IN);
+	be32_put(h.octets + 6, ttl);
+	return h;
+}
+
+/* A record up to its TTL. The owner's place goes to *owner_at, where it was not known. */
+static bool put_head(struct encoder *e, const struct encode_rrset *r, uint16_t type,
+		     uint16_t *owner_at)
+{
+	bool pointer = *owner_at != 0;
+	if (!pointer && !put_name(e, r->owner, owner_at)) {
 		return false;
 	}
-	be16_put(e->pos, type);
-	be16_put(e->pos + 2, CLASS_IN);
-	be32_put(e->pos + 4, r->ttl);
-	be16_put(e->pos + 8, (uint16_t)rdata_len);
-	e->pos += RR_FIXED;
+	if (!has_room(e, 2 + RR_FIXED)) {
+		return false;
+	}
+	struct record_head h = make_head(*owner_at, type, r->ttl);
+	size_t skip = pointer ? 0 : 2;
+	memcpy(e->pos, h.octets + skip, sizeof(h.octets) - skip);
+	e->pos += sizeof(h.octets) - skip;
+	return true;
+}
+
+/* Records whose RDATA goes out as it is stored, its length included. */
+static bool put_plain(struct encoder *e, const struct encode_rrset *r, uint16_t type,
+		      struct bytes data, unsigned count, uint16_t *owner_at)
+{
+	const uint8_t *p = data.data;
+	const uint8_t *end = p + data.len;
+	while (p < end && *owner_at == 0) {
+		size_t len = 2 + be16_get(p);
+		if (!put_head(e, r, type, owner_at) || !has_room(e, len)) {
+			return false;
+		}
+		copy_short(e->pos, p, len);
+		e->pos += len;
+		p += len;
+		count--;
+	}
+	if (!has_room(e, (size_t)(end - p) + count * sizeof(struct record_head))) {
+		return false;
+	}
+	struct record_head h = make_head(*owner_at, type, r->ttl);
+	uint8_t *pos = e->pos;
+	while (p < end) {
+		size_t len = 2 + be16_get(p);
+		memcpy(pos, h.octets, sizeof(h.octets));
+		copy_short(pos + sizeof(h.octets), p, len);
+		pos += sizeof(h.octets) + len;
+		p += len;
+	}
+	e->pos = pos;
+	return true;
+}
+
+static bool put_compressed(struct encoder *e, const struct encode_rrset *r, struct compressible c,
+			   uint16_t *owner_at)
+{
+	const uint8_t *end = r->rs->data + r->rs->size;
+	for (const uint8_t *p = r->rs->data; p < end; p = rdata_next(p)) {
+		if (!put_head(e, r, r->rs->type, owner_at) ||
+		    !put_rdata_compressed(e, c, rdata_at(p))) {
+			return false;
+		}
+	}
 	return true;
 }
 
 static bool put_records(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
 {
-	uint16_t type = r->rs->type;
-	bool compresses = type_compresses(type);
-	const uint8_t *end = r->rs->data + r->rs->size;
-	for (const uint8_t *p = r->rs->data; p < end; p = rdata_next(p)) {
-		struct bytes rdata = rdata_at(p);
-		if (!put_head(e, r, owner_at, type, rdata.len)) {
-			return false;
-		}
-		bool ok = compresses ? put_rdata_compressed(e, type, rdata)
-				     : put_bytes(e, rdata.data, rdata.len);
-		if (!ok) {
-			return false;
-		}
+	const struct rrset *rs = r->rs;
+	struct compressible c = compressible(rs->type);
+	if (c.names > 0) {
+		return put_compressed(e, r, c, owner_at);
 	}
-	return true;
+	return put_plain(e, r, rs->type, (struct bytes){rs->data, rs->size}, rs->count, owner_at);
 }
 
 static bool put_signatures(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
 {
-	const uint8_t *end = r->sigs->data + r->sigs->size;
-	for (const uint8_t *p = r->sigs->data; p < end; p = rdata_next(p)) {
-		struct bytes rdata = rdata_at(p);
-		if (!put_head(e, r, owner_at, RR_RRSIG, rdata.len) ||
-		    !put_bytes(e, rdata.data, rdata.len)) {
-			return false;
-		}
-	}
-	return true;
+	struct bytes data = {r->sigs->data, r->sigs->size};
+	return put_plain(e, r, RR_RRSIG, data, r->sigs->count, owner_at);
 }
 
 bool encode_rrset(struct encoder *e, enum section section, const struct encode_rrset *r)
@@ -312,9 +351,10 @@ bool encode_cname(struct encoder *e, const uint8_t *owner, uint16_t owner_at, ui
 	uint16_t at = owner_at;
 	uint16_t target_at;
 	uint8_t *rdata = NULL;
-	bool ok = put_head(e, &r, &at, RR_CNAME, 0);
+	bool ok = put_head(e, &r, RR_CNAME, &at) && has_room(e, 2);
 	if (ok) {
-		rdata = e->pos;
+		rdata = e->pos + 2;
+		e->pos = rdata;
 		ok = put_name(e, target, &target_at);
 	}
 	if (!ok) {

@@ -14,15 +14,13 @@ enum section {
 	SECTION_COUNT,
 };
 
-#define ENCODE_NAMES_MAX 64
-#define ENCODE_SLOTS	 128 /* a power of two, at least twice the names */
+#define ENCODE_LABELS_MAX 64
 
-/* A name (each of its ancestors is an entry of its own) and where it stands in the message. */
-struct encode_name {
-	const uint8_t *name; /* uncompressed, borrowed */
-	uint32_t tag;	     /* of its hash */
+/* A label in the message that later names can point to. The question's labels are none of these. */
+struct encode_label {
+	const uint8_t *label; /* its length octet first; borrowed */
+	uint16_t parent;      /* where what follows it stands; 0: the root */
 	uint16_t at;
-	uint8_t slot;
 };
 
 struct encoder {
@@ -30,12 +28,10 @@ struct encoder {
 	uint8_t *pos;
 	uint8_t *end; /* of what RRsets may use */
 	const struct name_ref *qname;
-	unsigned zone_labels; /* of qname, those of its zone's name; 0: the root's, or none */
 	uint16_t counts[SECTION_COUNT];
-	bool table_made;
-	unsigned name_count;
-	uint8_t slots[ENCODE_SLOTS]; /* index into names, plus one; 0: free */
-	struct encode_name names[ENCODE_NAMES_MAX];
+	unsigned label_count;
+	uint32_t tags[ENCODE_LABELS_MAX]; /* of the labels: few pairs have the same one */
+	struct encode_label labels[ENCODE_LABELS_MAX];
 };
 
 /* Writes the header (flags, rcode and counts come with encode_finish()) and the question as it
@@ -43,9 +39,8 @@ struct encoder {
  * always room for the question. */
 void encode_init(struct encoder *e, uint8_t *out, size_t limit, size_t reserve,
 		 const struct query *q);
-/* Before the first RRset: the question's name (borrowed), and how many of its labels are its
- * zone's. */
-void encode_names(struct encoder *e, const struct name_ref *qname, unsigned zone_labels);
+/* Before the first RRset: the question's name; borrowed. */
+void encode_names(struct encoder *e, const struct name_ref *qname);
 
 /* What is written of an RRset. */
 struct encode_rrset {

@@ -187,6 +187,34 @@ bool name_equal_len(const uint8_t *a, const uint8_t *b, size_t len)
 	return octets_equal_nocase(a, b, len);
 }
 
+bool name_label_equal(const uint8_t *a, const uint8_t *b)
+{
+	return *a == *b && octets_equal_nocase(a + 1, b + 1, *a);
+}
+
+size_t name_common_tail(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	const uint8_t *a_end = a + a_len;
+	const uint8_t *b_end = b + b_len;
+	size_t most = a_len < b_len ? a_len : b_len;
+	size_t n = 0;
+
+	while (n < most && most >= 8) {
+		/* The last word overlaps the one before it. */
+		n = n + 8 < most ? n + 8 : most;
+		uint64_t va = load8(a_end - n);
+		uint64_t vb = load8(b_end - n);
+		uint64_t differ = va == vb ? 0 : lower8(va) ^ lower8(vb);
+		if (differ != 0) {
+			return n - 8 + (size_t)__builtin_clzll(differ) / 8;
+		}
+	}
+	while (n < most && lower1(a_end[-1 - (ptrdiff_t)n]) == lower1(b_end[-1 - (ptrdiff_t)n])) {
+		n++;
+	}
+	return n;
+}
+
 bool name_is_below(const uint8_t *name, const uint8_t *ancestor)
 {
 	size_t len = name_len(ancestor);

@@ -7,6 +7,7 @@
 #include "nsd-core/base/bulk.h"
 #include "nsd-core/base/parallel.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* Below, a thread costs more than it saves. */
@@ -49,6 +50,10 @@ struct sorting {
 	size_t starts[PARALLEL_MAX + 1][PARALLEL_MAX];
 	struct record *records; /* where they are gathered: the content's own if in order already */
 	struct record_set *sets;
+	size_t room; /* of both: as many as there are records */
+	/* Octets of each page of the content's records that are still to be gathered; NULL: they
+	 * are gathered in place. */
+	_Atomic(uint32_t) *left;
 };
 
 static int run_compare(const struct content *c, const struct run *a, const struct run *b)
@@ -250,6 +255,24 @@ static unsigned next_part(const struct sorting *s, const size_t *at, const size_
 	return best;
 }
 
+/* The run was gathered, and is not looked at any more. Where a page's records all were, it goes
+ * back: most files are nearly in order, and need not stand in memory twice. */
+static void let_go(const struct sorting *s, const struct run *run)
+{
+	size_t at = run->first * sizeof(struct record);
+	size_t end = at + run->count * sizeof(struct record);
+	while (s->left != NULL && at < end) {
+		size_t page = at / BULK_PAGE;
+		size_t next = (page + 1) * BULK_PAGE < end ? (page + 1) * BULK_PAGE : end;
+		uint32_t size = (uint32_t)(next - at);
+		if (atomic_fetch_sub(&s->left[page], size) == size) {
+			bulk_discard(s->c->records, s->c->record_room * sizeof(struct record),
+				     page * BULK_PAGE, (page + 1) * BULK_PAGE);
+		}
+		at = next;
+	}
+}
+
 static void gather_range(void *ctx, unsigned i)
 {
 	struct sorting *s = ctx;
@@ -268,6 +291,9 @@ static void gather_range(void *ctx, unsigned i)
 		if (last != NULL && run_compare(s->c, last, run) != 0) {
 			finish_owner(s, range, pending);
 			pending = 0;
+		}
+		if (last != NULL) {
+			let_go(s, last);
 		}
 		struct record *to = s->records + range->base + range->kept + pending;
 		memmove(to, s->c->records + run->first, run->count * sizeof(*to));
@@ -380,33 +406,59 @@ static void sort_parts(struct sorting *s)
 	}
 }
 
-static enum status gather(struct sorting *s)
+/* Room for what is gathered, and for counting down what is not yet. */
+static enum status gather_room(struct sorting *s)
 {
-	struct content *c = s->c;
-	size_t room = c->record_count;
-	bool in_order = parts_in_order(s);
-	/* In place a range is written by the thread that reads it: each is a part of the file. */
-	s->records = in_order ? c->records : bulk_alloc(room * sizeof(*s->records));
-	s->sets = bulk_alloc(room * sizeof(*s->sets));
-	if (s->records == NULL || s->sets == NULL) {
-		if (!in_order) {
-			bulk_free(s->records, room * sizeof(*s->records));
-		}
-		bulk_free(s->sets, room * sizeof(*s->sets));
+	size_t bytes = s->room * sizeof(*s->records);
+	size_t pages = bytes / BULK_PAGE + 1;
+	s->sets = bulk_alloc(s->room * sizeof(*s->sets));
+	if (parts_in_order(s)) {
+		/* In place: what a thread writes is a part of the file that only it reads. */
+		s->records = s->c->records;
+		return s->sets == NULL ? ST_ENOMEM : ST_OK;
+	}
+	s->records = bulk_alloc(bytes);
+	s->left = malloc(pages * sizeof(*s->left));
+	if (s->sets == NULL || s->records == NULL || s->left == NULL) {
 		return ST_ENOMEM;
 	}
-	divide(s);
-	parallel_run(s->count, gather_range, s);
-	join_ranges(s);
-	if (!in_order) {
+	for (size_t i = 0; i < pages; i++) {
+		size_t rest = bytes - i * BULK_PAGE;
+		atomic_init(&s->left[i], (uint32_t)(rest < BULK_PAGE ? rest : BULK_PAGE));
+	}
+	return ST_OK;
+}
+
+/* The content gets what was gathered in the place of what it had. */
+static void adopt(struct sorting *s)
+{
+	struct content *c = s->c;
+	if (s->records != c->records) {
 		bulk_free(c->records, c->record_room * sizeof(*c->records));
 		c->records = s->records;
-		c->record_room = room;
+		c->record_room = s->room;
 	}
 	bulk_free(c->sets, c->set_room * sizeof(*c->sets));
 	c->sets = s->sets;
-	c->set_room = room;
-	return ST_OK;
+	c->set_room = s->room;
+}
+
+static enum status gather(struct sorting *s)
+{
+	enum status st = gather_room(s);
+	if (st == ST_OK) {
+		divide(s);
+		parallel_run(s->count, gather_range, s);
+		join_ranges(s);
+		adopt(s);
+	} else {
+		bulk_free(s->sets, s->room * sizeof(*s->sets));
+		if (s->records != s->c->records) {
+			bulk_free(s->records, s->room * sizeof(*s->records));
+		}
+	}
+	free(s->left);
+	return st;
 }
 
 static enum status sort_all(struct sorting *s)
@@ -422,6 +474,8 @@ static enum status sort_all(struct sorting *s)
 			s->parts[i].spare = spare + s->parts[i].record;
 		}
 		sort_parts(s);
+		bulk_free(spare, count * sizeof(*spare));
+		spare = NULL;
 		st = gather(s);
 	}
 	bulk_free(runs, count * sizeof(*runs));
@@ -441,6 +495,7 @@ enum status content_sort_parts(struct content *c, unsigned parts)
 	}
 	s->c = c;
 	s->count = parts;
+	s->room = c->record_count;
 	s->apex_key_len = name_sort_key(c->apex, s->apex_key);
 	s->apex_len = name_len(c->apex);
 	enum status st = sort_all(s);

@@ -165,6 +165,7 @@ static enum status include_file(struct reader *r, const struct source *src, cons
 		reader_fault(r, src, at->line, at->column, "'%s' includes itself", path);
 		goto out;
 	}
+	inner.whole = &f;
 	inner.device = f.device;
 	inner.inode = f.inode;
 	st = content_file(r->c, path, &inner.file);
@@ -298,7 +299,8 @@ enum status master_read(const char *path, const struct master_options *opt, stru
 		diags_add(d, DIAG_ERROR, path, 0, 0, "cannot read the zone file: %s", why);
 		return st;
 	}
-	struct source src = {.name = path, .has_id = true, .device = f.device, .inode = f.inode};
+	struct source src = {
+		.name = path, .whole = &f, .has_id = true, .device = f.device, .inode = f.inode};
 	st = read_top(&src, f.text, f.len, opt, c, d);
 	file_text_free(&f);
 	return st;

@@ -9,6 +9,8 @@
 /* A file being read, or a memory region. */
 struct source {
 	const struct source *parent; /* the file that includes it */
+	/* The text is the file's own, and need not be kept once it is read; NULL: it must. */
+	struct file_text *whole;
 	const char *name;
 	uint16_t file;
 	bool has_id; /* device and inode are known */

@@ -8,6 +8,7 @@
  * known by then. So what comes out is what reading from the front to the end gives. */
 #include "zones/master.h"
 
+#include "nsd-core/base/bulk.h"
 #include "nsd-core/base/parallel.h"
 #include "nsd-core/base/text.h"
 
@@ -192,6 +193,17 @@ static enum status read_again(struct chunks *k, const struct chunk *c)
 	return st;
 }
 
+/* What was taken over is not looked at again. */
+static void let_go(const struct chunks *k, const char *before)
+{
+	struct file_text *whole = k->src->whole;
+	if (whole != NULL) {
+		/* Of the page where the last one ended the rest has been read by now. */
+		size_t from = (size_t)(before - k->text) / BULK_PAGE * BULK_PAGE;
+		bulk_discard(whole->text, whole->room, from, (size_t)(k->taken - k->text));
+	}
+}
+
 /* Takes over a chunk that was read; no lock is held, and nobody else takes. *again: it did not
  * count. */
 static enum status take(struct chunks *k, struct chunk *c, bool *again)
@@ -231,10 +243,12 @@ static void expect_anew(struct chunks *k)
 static void take_next(struct chunks *k)
 {
 	struct chunk *c = &k->ring[k->taken_count % k->room];
+	const char *before = k->taken;
 	bool again;
 	k->taking = true;
 	pthread_mutex_unlock(&k->lock);
 	enum status st = take(k, c, &again);
+	let_go(k, before);
 	pthread_mutex_lock(&k->lock);
 	k->taking = false;
 	k->taken_count++;

@@ -7,7 +7,7 @@
 
 /* From here on a mapping of its own: below, malloc is faster, and a page rounded up would count. */
 #define LARGE ((size_t)1 << 20)
-#define HUGE  ((size_t)2 << 20)
+#define HUGE  BULK_PAGE
 
 static size_t rounded(size_t size)
 {
@@ -82,5 +82,16 @@ void bulk_free(void *p, size_t size)
 		free(p);
 	} else if (p != NULL) {
 		munmap(p, rounded(size));
+	}
+}
+
+void bulk_discard(void *p, size_t size, size_t from, size_t to)
+{
+	size_t start = (from + BULK_PAGE - 1) / BULK_PAGE * BULK_PAGE;
+	size_t end = to / BULK_PAGE * BULK_PAGE;
+
+	if (size >= HUGE && start < end) {
+		/* Should the kernel refuse, they are kept a little longer. */
+		(void)madvise((uint8_t *)p + start, end - start, MADV_DONTNEED);
 	}
 }

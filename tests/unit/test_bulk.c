@@ -58,6 +58,31 @@ static void test_alloc(void **state)
 	assert_null(bulk_alloc(SIZE_MAX / 4));
 }
 
+/* Whole pages only, and the rest stays. */
+static void test_discard(void **state)
+{
+	(void)state;
+	size_t size = 7 * MB;
+	uint8_t *p = bulk_alloc(size);
+	assert_non_null(p);
+	fill(p, 0, size);
+	bulk_discard(p, size, 1, 4 * MB - 1);
+	assert_filled(p, size);
+	bulk_discard(p, size, 1, 6 * MB + 1);
+	assert_filled(p, 2 * MB);
+	for (size_t i = 6 * MB; i < size; i++) {
+		assert_int_equal(p[i], (uint8_t)(i * 7 >> 3));
+	}
+	fill(p, 2 * MB, 6 * MB);
+	assert_filled(p, size);
+	bulk_free(p, size);
+	p = bulk_alloc(100);
+	fill(p, 0, 100);
+	bulk_discard(p, 100, 0, 100);
+	assert_filled(p, 100);
+	bulk_free(p, 100);
+}
+
 struct counts {
 	atomic_uint runs[PARALLEL_MAX];
 };
@@ -86,6 +111,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_alloc),
+		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_parallel),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

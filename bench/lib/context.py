@@ -49,6 +49,7 @@ class Context:
     seconds: float        # of one run of the generator
     work: str             # a folder that is removed afterwards
     crew: Crew
+    holder: object = None     # netns.py: the process that keeps the generator's namespace
     quick: bool = False
     generator: str = "dnsperf"
     rate: int = 100000    # kxdpgun's, a second
@@ -56,6 +57,7 @@ class Context:
     server_cpu: int = 0
     load_cpu: int = 1
     peers: tuple = ("nsd", "knot")
+    mixes: tuple = ("hit", "nxdomain", "referral", "nodata", "wildcard", "mix")
     build: str = field(default_factory=lambda: os.environ["SIGNET_BUILD"])
     zones: dict = field(default_factory=dict)     # zones.py: what was written already
     started: float = field(default_factory=time.monotonic)

@@ -8,12 +8,14 @@ import subprocess
 import time
 
 import context  # noqa: F401  (puts tests/functional in the path)
+import dns.exception
 import yaml
 from daemon import Signet
 from peers import Bind, Knot, Nsd
 from procs import Process, free_port, program, wait_for
 
 READY_S = 600
+ASK_S = 0.05
 COMPLETE_S = 1800
 
 
@@ -91,8 +93,8 @@ def start(ctx, kind, zones, tag="", workers=1, pinned=True):
     server = ctx.crew.add(MAKERS[kind](ctx, folder, zones, workers))
     server.kind = kind
     server.address = ctx.address
-    ends = [next(iter(zones)), list(zones)[-1]]
-    server.wait_ready(ends, timeout=READY_S)
+    for zone in {next(iter(zones)), list(zones)[-1]}:
+        wait_serving(server, zone)
     if kind == "signet-online":
         for zone in zones:
             wait_complete(server, zone)
@@ -101,6 +103,19 @@ def start(ctx, kind, zones, tag="", workers=1, pinned=True):
     if pinned:
         pin(server.child.pid, [ctx.server_cpu])
     return server
+
+
+def wait_serving(server, zone):
+    """As wait_ready(), asking often: a question to a port that nobody has bound yet is lost."""
+    def serving():
+        if not server.alive():
+            raise RuntimeError(f"{server.name} ended:\n{server.text()[-2000:]}")
+        try:
+            reply = server.ask(zone, "SOA", timeout=ASK_S)
+        except (dns.exception.Timeout, OSError):
+            return False
+        return reply.rcode() == 0 and bool(reply.answer)
+    wait_for(serving, READY_S, f"{server.name} serving {zone}")
 
 
 def wait_complete(server, zone):

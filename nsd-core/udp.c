@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define UDP_BATCH 64
+#define UDP_BATCH ANSWER_BATCH_MAX
 #define UDP_ROUNDS                                                                                 \
 	8 /* full batches in a row before other sockets, timers and the inbox get their turn */
 #define UDP_STOP_ROUNDS 64 /* what a receive buffer holds of small questions */
@@ -28,9 +28,8 @@ struct udp_batch {
 	struct sockaddr_in6 peers[UDP_BATCH]; /* holds a sockaddr_in as well */
 	union udp_control controls[UDP_BATCH];
 	uint8_t questions[UDP_BATCH][UDP_IN_MAX];
-	/* Questions that are to be parked, and what for. */
-	uint8_t parked[UDP_BATCH];
-	struct answer_missing missing[UDP_BATCH];
+	struct answer_item items[UDP_BATCH];
+	uint8_t headers[UDP_BATCH]; /* items[i] came with in[headers[i]] */
 	size_t answer_room;
 	uint8_t answers[]; /* UDP_BATCH times answer_room */
 };
@@ -131,12 +130,13 @@ static void batch_send(struct worker *w, int fd, struct mmsghdr *out, unsigned c
 	}
 }
 
-/* One more message to be sent: 'len' octets that stand where the next answer goes. */
-static void batch_add(struct udp_batch *b, unsigned *answers, const struct msghdr *hdr, size_t len)
+/* One more message to be sent. */
+static void batch_add(struct udp_batch *b, unsigned *answers, const struct msghdr *hdr,
+		      const struct answer_item *item)
 {
 	unsigned at = (*answers)++;
 
-	b->out_iov[at] = (struct iovec){b->answers + at * b->answer_room, len};
+	b->out_iov[at] = (struct iovec){item->out, item->out_len};
 	b->out[at].msg_hdr = (struct msghdr){
 		.msg_name = hdr->msg_name,
 		.msg_namelen = hdr->msg_namelen,
@@ -147,22 +147,44 @@ static void batch_add(struct udp_batch *b, unsigned *answers, const struct msghd
 	};
 }
 
+/* What was read, without what the kernel cut off; returns how many. */
+static unsigned batch_items(const struct udp_socket *s, struct udp_batch *b, unsigned count)
+{
+	unsigned asked = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct answer_item *item = &b->items[asked];
+		if ((b->in[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) {
+			continue;
+		}
+		if (s->wildcard) {
+			local_address_reverse(&b->in[i].msg_hdr);
+		}
+		item->in = b->questions[i];
+		item->in_len = b->in[i].msg_len;
+		item->out = b->answers + asked * b->answer_room;
+		b->headers[asked++] = (uint8_t)i;
+	}
+	return asked;
+}
+
 /* Those that cannot be answered yet; how many answers came of them after all. */
-static unsigned batch_park(struct udp_socket *s, struct udp_batch *b, unsigned count)
+static unsigned batch_park(struct udp_socket *s, struct udp_batch *b, unsigned asked)
 {
 	unsigned answers = 0;
 
-	for (unsigned k = 0; k < count; k++) {
-		unsigned i = b->parked[k];
-		const struct msghdr *hdr = &b->in[i].msg_hdr;
-		struct bytes question = {b->questions[i], b->in[i].msg_len};
+	for (unsigned i = 0; i < asked; i++) {
+		struct answer_item *item = &b->items[i];
+		const struct msghdr *hdr = &b->in[b->headers[i]].msg_hdr;
+		struct bytes question = {item->in, item->in_len};
 		struct park_reply reply;
-		size_t len;
+		if (item->result != ANSWER_PARK) {
+			continue;
+		}
 		reply_fill(s, hdr, &reply);
-		if (worker_park(s->worker, &reply, &question, &b->missing[i],
-				b->answers + answers * b->answer_room, b->answer_room,
-				&len) == ANSWER_SEND) {
-			batch_add(b, &answers, hdr, len);
+		if (worker_park(s->worker, &reply, &question, &item->missing, item->out,
+				b->answer_room, &item->out_len) == ANSWER_SEND) {
+			batch_add(b, &answers, hdr, item);
 		}
 	}
 	return answers;
@@ -171,32 +193,19 @@ static unsigned batch_park(struct udp_socket *s, struct udp_batch *b, unsigned c
 static void batch_answer(struct udp_socket *s, struct udp_batch *b, unsigned count)
 {
 	struct worker *w = s->worker;
+	unsigned asked = batch_items(s, b, count);
 	unsigned answers = 0;
-	unsigned parked = 0;
 
 	worker_batch_begin(w);
-	for (unsigned i = 0; i < count; i++) {
-		struct msghdr *hdr = &b->in[i].msg_hdr;
-		size_t len;
-		if ((hdr->msg_flags & MSG_TRUNC) != 0) {
-			continue;
-		}
-		if (s->wildcard) {
-			local_address_reverse(hdr);
-		}
-		enum answer_result result =
-			answer_query(&w->env, ANSWER_UDP, ANSWER_FIRST, b->questions[i],
-				     b->in[i].msg_len, b->answers + answers * b->answer_room,
-				     b->answer_room, &len, &b->missing[i]);
-		if (result == ANSWER_SEND) {
-			batch_add(b, &answers, hdr, len);
-		} else if (result == ANSWER_PARK) {
-			b->parked[parked++] = (uint8_t)i;
+	answer_batch(&w->env, ANSWER_UDP, b->items, asked, b->answer_room);
+	for (unsigned i = 0; i < asked; i++) {
+		if (b->items[i].result == ANSWER_SEND) {
+			batch_add(b, &answers, &b->in[b->headers[i]].msg_hdr, &b->items[i]);
 		}
 	}
 	batch_send(w, s->fd, b->out, answers);
 	/* After what could be answered has left: parking may be signing. */
-	answers = batch_park(s, b, parked);
+	answers = batch_park(s, b, asked);
 	batch_send(w, s->fd, b->out, answers);
 	count_add(&w->counts.udp_queries, count);
 	count_add(&w->counts.udp_batches, 1);

@@ -3,6 +3,12 @@
 
 #include <stdlib.h>
 
+/* Goes through a base's index as the content's owners come, which are in the same order. */
+struct follower {
+	struct btree_cursor cursor;
+	const struct node *next; /* NULL: at the end */
+};
+
 /* One application of a content, and its scratch space. */
 struct apply {
 	struct draft *d;
@@ -13,6 +19,8 @@ struct apply {
 		*names; /* the RRsets that the owner is to have, and those of its NSEC3 node */
 	struct rrset **nsec3s;
 	size_t rrset_room;
+	bool untouched; /* the draft was as its base is: so it still is where we have not been */
+	struct follower followed[2]; /* by enum node_kind */
 };
 
 static bool same_records(const struct rrset *rs, const struct content *c,
@@ -169,14 +177,64 @@ static void free_new(struct rrset **rrsets, size_t count, const struct node *n)
 	}
 }
 
+/* Takes from a name, whose node is n, all but what we made ourselves: the content lacks it. */
+static enum status drop_name(struct apply *a, enum node_kind kind, const struct node *n)
+{
+	size_t count = 0;
+	enum status st = n == NULL ? ST_OK : reserve_rrsets(a, n->rrset_count);
+	if (st == ST_OK && n != NULL) {
+		uint8_t name[NAME_MAX_LEN]; /* the node may go */
+		memcpy(name, node_name(n), n->name_len);
+		keep_generated(n, a->names, &count);
+		st = set_if_changed(a, kind, name, n, a->names, count);
+	}
+	return st;
+}
+
+/* Follows to the next owner, NULL: to the end, and drops what lies before it. *n: its node, or
+ * NULL. An index's order has ancestors first, so that what a change does to them is behind us. */
+static enum status follow(struct apply *a, enum node_kind kind, const uint8_t *name,
+			  const struct node **n)
+{
+	struct follower *f = &a->followed[kind];
+	const struct node *found = NULL;
+	while (f->next != NULL) {
+		const uint8_t *next = node_name(f->next);
+		bool equal = name != NULL && name_equal(name, next);
+		if (!equal && name != NULL && name_compare(name, next) < 0) {
+			break;
+		}
+		const struct node *now = a->untouched ? f->next : draft_node(a->d, kind, next);
+		enum status st = equal ? ST_OK : drop_name(a, kind, now);
+		if (st != ST_OK) {
+			return st;
+		}
+		f->next = btree_cursor_next(&f->cursor);
+		if (equal) {
+			found = now;
+			break;
+		}
+	}
+	if (name != NULL && !a->untouched) {
+		found = draft_node(a->d, kind, name);
+	}
+	*n = found;
+	return ST_OK;
+}
+
 static enum status apply_owner(struct apply *a, const struct owner *o)
 {
-	const struct node *n = draft_node(a->d, KIND_NAME, o->name);
-	const struct node *n3 =
-		a->d->nsec3.count > 0 ? draft_node(a->d, KIND_NSEC3, o->name) : NULL;
+	const struct node *n = NULL;
+	const struct node *n3 = NULL;
 	size_t count = 0;
 	size_t count3 = 0;
-	enum status st = reserve_rrsets(a, o->count + (n == NULL ? 0 : n->rrset_count));
+	enum status st = follow(a, KIND_NAME, o->name, &n);
+	if (st == ST_OK) {
+		st = follow(a, KIND_NSEC3, o->name, &n3);
+	}
+	if (st == ST_OK) {
+		st = reserve_rrsets(a, o->count + (n == NULL ? 0 : n->rrset_count));
+	}
 	for (size_t i = o->first; st == ST_OK && i < o->first + o->count; i++) {
 		const struct record_set *s = &a->c->sets[i];
 		uint16_t type = set_records(a->c, s)->type;
@@ -205,46 +263,6 @@ static enum status apply_owner(struct apply *a, const struct owner *o)
 	return set_if_changed(a, KIND_NSEC3, o->name, n3, a->nsec3s, count3);
 }
 
-/* Takes from a name that the content lacks all but what we made ourselves. */
-static enum status drop_name(struct apply *a, enum node_kind kind, const uint8_t *name)
-{
-	const struct node *n = draft_node(a->d, kind, name);
-	size_t count = 0;
-	enum status st = n == NULL ? ST_OK : reserve_rrsets(a, n->rrset_count);
-	if (st == ST_OK) {
-		keep_generated(n, a->names, &count);
-		st = set_if_changed(a, kind, name, n, a->names, count);
-	}
-	return st;
-}
-
-/* Drops the names of a base's index that the content lacks: both are in order. */
-static enum status drop_absent(struct apply *a, enum node_kind kind, const struct btree *base)
-{
-	struct btree_cursor cursor;
-	const struct node *n;
-	size_t at = 0;
-	enum status st = ST_OK;
-
-	btree_cursor_init(&cursor, base);
-	while (st == ST_OK && (n = btree_cursor_next(&cursor)) != NULL) {
-		int order = 1;
-		while (at < a->c->set_count) {
-			order = name_compare(set_records(a->c, &a->c->sets[at])->owner,
-					     node_name(n));
-			if (order >= 0) {
-				break;
-			}
-			at++;
-			order = 1;
-		}
-		if (order != 0) {
-			st = drop_name(a, kind, node_name(n));
-		}
-	}
-	return st;
-}
-
 /* The same for what the draft held before without the base having it. */
 static enum status drop_earlier(struct apply *a, enum node_kind kind, const struct name_list *l)
 {
@@ -254,39 +272,65 @@ static enum status drop_earlier(struct apply *a, enum node_kind kind, const stru
 		bool found;
 		(void)owner_search(a->c, l->names[i], &found);
 		if (!found) {
-			st = drop_name(a, kind, l->names[i]);
+			st = drop_name(a, kind, draft_node(a->d, kind, l->names[i]));
 		}
 	}
 	return st;
+}
+
+static void follow_base(struct apply *a, enum node_kind kind, const struct btree *base)
+{
+	btree_cursor_init(&a->followed[kind].cursor, base);
+	a->followed[kind].next = btree_cursor_next(&a->followed[kind].cursor);
+}
+
+static enum status drop_all_earlier(struct apply *a)
+{
+	enum status st = draft_list_touched(a->d);
+	if (st == ST_OK) {
+		st = drop_earlier(a, KIND_NAME, &a->d->touched);
+	}
+	return st == ST_OK ? drop_earlier(a, KIND_NSEC3, &a->d->touched_nsec3) : st;
 }
 
 static enum status apply_all(struct apply *a)
 {
 	struct draft *d = a->d;
 	struct owner o = {NULL, 0, 0};
-	enum status st = draft_list_touched(d);
-	if (st == ST_OK) {
-		st = drop_earlier(a, KIND_NAME, &d->touched);
+	const struct node *n;
+	enum status st = ST_OK;
+	if (d->base != NULL) {
+		follow_base(a, KIND_NAME, &d->base->order);
+		follow_base(a, KIND_NSEC3, &d->base->nsec3);
 	}
-	if (st == ST_OK) {
-		st = drop_earlier(a, KIND_NSEC3, &d->touched_nsec3);
-	}
-	if (st == ST_OK && d->base != NULL) {
-		st = drop_absent(a, KIND_NAME, &d->base->order);
-	}
-	if (st == ST_OK && d->base != NULL) {
-		st = drop_absent(a, KIND_NSEC3, &d->base->nsec3);
+	a->untouched = d->base != NULL && d->touched.count == 0 && d->touched_nsec3.count == 0;
+	if (!a->untouched) {
+		st = drop_all_earlier(a);
 	}
 	for (size_t i = 0; st == ST_OK && i < a->c->set_count; i += o.count) {
 		owner_at(a->c, i, &o);
-		st = name_is_below(o.name, d->apex) ? apply_owner(a, &o) : ST_EPARSE;
+		st = apply_owner(a, &o);
 	}
-	return st;
+	if (st == ST_OK) {
+		st = follow(a, KIND_NAME, NULL, &n);
+	}
+	return st == ST_OK ? follow(a, KIND_NSEC3, NULL, &n) : st;
+}
+
+/* What is below one name is together in the canonical order. */
+static bool is_in_zone(const struct draft *d, const struct content *c)
+{
+	return c->set_count == 0 ||
+	       (name_is_below(set_records(c, &c->sets[0])->owner, d->apex) &&
+		name_is_below(set_records(c, &c->sets[c->set_count - 1])->owner, d->apex));
 }
 
 enum status draft_apply(struct draft *d, const struct content *c, bool signing)
 {
 	struct apply a = {.d = d, .c = c, .signing = signing};
+	if (!is_in_zone(d, c)) {
+		return ST_EPARSE;
+	}
 	if (draft_is_new(d)) {
 		return draft_build(d, c, signing, 0);
 	}

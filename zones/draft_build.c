@@ -29,7 +29,6 @@ struct level {
 struct part {
 	const struct content *c;
 	bool signing;
-	const uint8_t *apex;
 	unsigned apex_labels;
 	size_t first;
 	size_t end;
@@ -158,7 +157,7 @@ static void set_flags(struct part *p, unsigned labels, struct traits t)
 }
 
 /* Fills p->levels for the name that ends the part before: its ancestors' records may be anywhere
- * before it. (Is it out of the zone, that part says so.) */
+ * before it. */
 static void enter(struct part *p, const uint8_t *last)
 {
 	struct name_ref ref;
@@ -360,7 +359,7 @@ static void run_part(void *ctx, unsigned i)
 	struct owner o = {NULL, 0, 0};
 	for (size_t at = p->first; p->status == ST_OK && at < p->end; at += o.count) {
 		owner_at(p->c, at, &o);
-		p->status = name_is_below(o.name, p->apex) ? add_owner(p, &o) : ST_EPARSE;
+		p->status = add_owner(p, &o);
 	}
 	free(p->rdatas.items);
 	cutter_fini(&p->cutter);
@@ -370,8 +369,7 @@ static void run_part(void *ctx, unsigned i)
 static size_t owner_start(const struct content *c, size_t at)
 {
 	while (at > 0 && at < c->set_count &&
-	       name_equal(set_records(c, &c->sets[at])->owner,
-			  set_records(c, &c->sets[at - 1])->owner)) {
+	       set_records(c, &c->sets[at])->owner == set_records(c, &c->sets[at - 1])->owner) {
 		at++;
 	}
 	return at;
@@ -383,7 +381,6 @@ static void start_part(struct part *p, const struct draft *d, const struct conte
 	p->c = c;
 	p->signing = signing;
 	p->is_large = c->set_count >= LARGE_SETS;
-	p->apex = d->apex;
 	p->apex_labels = d->apex_labels;
 	/* Back to the last name that is in the order of names. */
 	while (at > 0 && !belongs(set_records(c, &c->sets[at - 1])->type, KIND_NAME)) {

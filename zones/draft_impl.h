@@ -98,8 +98,9 @@ static inline bool draft_is_new(const struct draft *d)
 {
 	return d->base == NULL && d->broken == ST_OK && d->names.root == 0 && d->nsec3.root == NULL;
 }
-/* draft_apply() to a draft that is new. Flags, and the chain where it is wanted, are settled. In so
- * many parts at once, at most PARALLEL_MAX; 0: chosen by size. On error the draft is as it was. */
+/* draft_apply() to a draft that is new, of a content whose names are all in the zone. Flags, and
+ * the chain where it is wanted, are settled. In so many parts at once, at most PARALLEL_MAX; 0:
+ * chosen by size. On error the draft is as it was. */
 enum status draft_build(struct draft *d, const struct content *c, bool signing,
 			unsigned parts) MUST_USE;
 

@@ -6,11 +6,9 @@ void owner_at(const struct content *c, size_t first, struct owner *out)
 {
 	const uint8_t *name = set_records(c, &c->sets[first])->owner;
 	size_t end = first + 1;
-	for (; end < c->set_count; end++) {
-		const uint8_t *other = set_records(c, &c->sets[end])->owner;
-		if (other != name && !name_equal(other, name)) {
-			break;
-		}
+	/* content_sort() lets equal owners share their name. */
+	while (end < c->set_count && set_records(c, &c->sets[end])->owner == name) {
+		end++;
 	}
 	*out = (struct owner){name, first, end - first};
 }

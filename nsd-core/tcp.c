@@ -139,9 +139,11 @@ enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct diags
 	t->slot_max = w->conf->tcp_clients;
 	t->slots = calloc(t->slot_max, sizeof(*t->slots));
 	t->in = malloc(TCP_READ);
+	t->rooms = malloc((size_t)TCP_BATCH * TCP_ROOM);
 	t->out = malloc(TCP_OUT);
 	t->listeners = calloc(w->conf->listen_count, sizeof(*t->listeners));
-	if (t->slots == NULL || t->in == NULL || t->out == NULL || t->listeners == NULL) {
+	if (t->slots == NULL || t->in == NULL || t->rooms == NULL || t->out == NULL ||
+	    t->listeners == NULL) {
 		return ST_ENOMEM;
 	}
 	for (size_t i = 0; i < w->conf->listen_count; i++) {
@@ -248,6 +250,7 @@ void tcp_fini(struct tcp *t)
 	free(t->listeners);
 	free(t->slots);
 	free(t->in);
+	free(t->rooms);
 	free(t->out);
 	*t = (struct tcp){0};
 }

@@ -44,8 +44,9 @@ struct tcp {
 	struct tcp_conn *oldest; /* by their last activity */
 	struct tcp_conn *newest;
 	uv_timer_t sweep;
-	uint8_t *in;  /* what is being read, of whichever connection */
-	uint8_t *out; /* answers of one callback, until they are written together */
+	uint8_t *in;	/* what is being read, of whichever connection */
+	uint8_t *rooms; /* TCP_BATCH answers as they are made */
+	uint8_t *out;	/* answers of one callback, until they are written together */
 	size_t out_len;
 };
 

@@ -143,69 +143,103 @@ static void conn_flush(struct tcp_conn *c)
 	t->out_len = 0;
 }
 
-/* May another question be answered? */
-static bool conn_has_room(const struct tcp_conn *c)
+/* How many questions may be answered now: with all of their answers the longest there are, the
+ * queue's bound is passed by the last one only. */
+static size_t conn_room(const struct tcp_conn *c)
 {
-	return !c->closing && c->in_flight < TCP_IN_FLIGHT_MAX &&
-	       conn_queued(c) + c->worker->tcp.out_len < TCP_QUEUE_MAX;
+	size_t queued = conn_queued(c) + c->worker->tcp.out_len;
+
+	if (c->closing || queued >= TCP_QUEUE_MAX) {
+		return 0;
+	}
+	size_t answers = (TCP_QUEUE_MAX - queued + TCP_ANSWER_MAX - 1) / TCP_ANSWER_MAX;
+	size_t parked = TCP_IN_FLIGHT_MAX - c->in_flight;
+	size_t most = answers < parked ? answers : parked;
+	return most < TCP_BATCH ? most : TCP_BATCH;
 }
 
-static void conn_ask(struct tcp_conn *c, const struct bytes *question)
+/* Behind the answers that are written together. */
+static void conn_append(struct tcp_conn *c, const uint8_t *message, size_t len)
+{
+	struct tcp *t = &c->worker->tcp;
+
+	if (TCP_OUT - t->out_len < TCP_PREFIX + len) {
+		conn_flush(c);
+	}
+	be16_put(t->out + t->out_len, (uint16_t)len);
+	memcpy(t->out + t->out_len + TCP_PREFIX, message, len);
+	t->out_len += TCP_PREFIX + len;
+}
+
+static void conn_answered(struct tcp_conn *c, struct answer_item *item)
 {
 	struct worker *w = c->worker;
-	struct tcp *t = &w->tcp;
-	struct answer_missing missing;
-	size_t len;
 
-	if (TCP_OUT - t->out_len < TCP_PREFIX + TCP_MESSAGE_MAX) {
-		conn_flush(c);
-		if (c->closing) {
-			return;
-		}
-	}
-	uint8_t *out = t->out + t->out_len + TCP_PREFIX;
-	count_add(&w->counts.tcp_queries, 1);
-	enum answer_result result =
-		answer_query(&w->env, ANSWER_TCP, ANSWER_FIRST, question->data, question->len, out,
-			     TCP_MESSAGE_MAX, &len, &missing);
-	if (result == ANSWER_PARK) {
+	if (item->result == ANSWER_PARK) {
+		struct bytes question = {item->in, item->in_len};
 		struct park_reply reply = {.transport = ANSWER_TCP,
 					   .slot = c->slot,
-					   .generation = t->slots[c->slot].generation};
-		result = worker_park(w, &reply, question, &missing, out, TCP_MESSAGE_MAX, &len);
-		c->in_flight += result == ANSWER_PARK;
+					   .generation = w->tcp.slots[c->slot].generation};
+		item->result = worker_park(w, &reply, &question, &item->missing, item->out,
+					   TCP_MESSAGE_MAX, &item->out_len);
+		c->in_flight += item->result == ANSWER_PARK;
 	}
-	if (result == ANSWER_SEND) {
-		be16_put(out - TCP_PREFIX, (uint16_t)len);
-		t->out_len += TCP_PREFIX + len;
-	} else if (result == ANSWER_DROP) {
+	if (item->result == ANSWER_SEND) {
+		conn_append(c, item->out, item->out_len);
+	} else if (item->result == ANSWER_DROP) {
 		/* Not a question, so not a client. */
 		conn_flush(c);
 		tcp_conn_close(c);
 	}
 }
 
+/* The whole messages at the front of data, at most max; *used: their octets. */
+static size_t messages_split(const struct tcp *t, struct bytes data, size_t max,
+			     struct answer_item *items, size_t *used)
+{
+	size_t count = 0;
+	size_t at = 0;
+
+	while (count < max && data.len - at >= TCP_PREFIX) {
+		size_t size = be16_get(data.data + at);
+		if (data.len - at - TCP_PREFIX < size) {
+			break;
+		}
+		items[count].in = data.data + at + TCP_PREFIX;
+		items[count].in_len = size;
+		items[count].out = t->rooms + count * TCP_ROOM;
+		at += TCP_PREFIX + size;
+		count++;
+	}
+	*used = at;
+	return count;
+}
+
 /* Takes whole messages off data while there is room; how many octets that were. */
 static size_t conn_take(struct tcp_conn *c, const uint8_t *data, size_t len)
 {
-	size_t used = 0;
+	struct worker *w = c->worker;
+	struct answer_item items[TCP_BATCH];
+	size_t taken = 0;
+	size_t used;
+	size_t count;
 
-	worker_batch_begin(c->worker);
-	while (conn_has_room(c) && len - used >= TCP_PREFIX) {
-		size_t size = be16_get(data + used);
-		if (len - used - TCP_PREFIX < size) {
-			break;
+	worker_batch_begin(w);
+	while ((count = messages_split(&w->tcp, (struct bytes){data + taken, len - taken},
+				       conn_room(c), items, &used)) > 0) {
+		taken += used;
+		count_add(&w->counts.tcp_queries, count);
+		answer_batch(&w->env, ANSWER_TCP, items, count, TCP_MESSAGE_MAX);
+		for (size_t i = 0; i < count && !c->closing; i++) {
+			conn_answered(c, &items[i]);
 		}
-		struct bytes question = {data + used + TCP_PREFIX, size};
-		used += TCP_PREFIX + size;
-		conn_ask(c, &question);
 	}
-	worker_batch_end(c->worker);
-	if (used > 0 && !c->closing) {
+	worker_batch_end(w);
+	if (taken > 0 && !c->closing) {
 		tcp_conn_touch(c);
 	}
 	conn_flush(c);
-	return used;
+	return taken;
 }
 
 static void conn_set_reading(struct tcp_conn *c, bool reading);
@@ -221,7 +255,7 @@ void tcp_conn_update(struct tcp_conn *c)
 		tcp_conn_close(c);
 		return;
 	}
-	conn_set_reading(c, !over && conn_has_room(c));
+	conn_set_reading(c, !over && conn_room(c) > 0);
 }
 
 /* What was kept may be taken now. */

@@ -5,8 +5,16 @@
 #include "nsd-core/worker_state.h"
 
 #define TCP_READ (64U << 10)
-/* Room for answers of one callback; each may need TCP_PREFIX + TCP_MESSAGE_MAX. */
-#define TCP_OUT (2 * (TCP_PREFIX + TCP_MESSAGE_MAX))
+/* The longest answer with its prefix. */
+#define TCP_ANSWER_MAX (TCP_PREFIX + TCP_MESSAGE_MAX)
+/* Room for answers of one callback, until they are written together. */
+#define TCP_OUT (2 * TCP_ANSWER_MAX)
+/* Pipelined questions that are answered side by side: what TCP_QUEUE_MAX allows if all answers are
+ * the longest. */
+#define TCP_BATCH 4
+/* From one answer of a batch to the next: most are short, and their first octets should not all
+ * compete for the same lines of the cache. */
+#define TCP_ROOM (TCP_MESSAGE_MAX + 1 + 192)
 
 struct tcp_conn {
 	uv_tcp_t handle;

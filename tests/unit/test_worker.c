@@ -265,6 +265,39 @@ static void test_tcp_drop_closes(void **state)
 	WAIT_FOR(stats(f).tcp_now == 0);
 }
 
+/* What comes in one piece is answered in batches: in order, but for what waits, and up to what is
+ * no question. */
+static void test_tcp_at_once(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const texts[] = {"00e0", "01p1", "02b0", "03e0", "04e0",
+					    "05e0", "06p2", "07e0", "08d0", "09e0"};
+	static char buf[65536];
+	uint8_t all[128];
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		be16_put(all + len, 4);
+		memcpy(all + len + 2, texts[i], 4);
+		len += 6;
+	}
+	f->tcp[0] = connected(f, SOCK_STREAM);
+	assert_int_equal(send(f->tcp[0], all, len, MSG_NOSIGNAL), len);
+	tcp_expect(f->tcp[0], "00e0");
+	assert_int_equal(tcp_receive(f->tcp[0], buf), BIG);
+	assert_memory_equal(buf, "02b0", 4);
+	tcp_expect(f->tcp[0], "03e0");
+	tcp_expect(f->tcp[0], "04e0");
+	tcp_expect(f->tcp[0], "05e0");
+	tcp_expect(f->tcp[0], "07e0");
+	expect_closed(f->tcp[0]);
+	WAIT_FOR(stats(f).tcp_now == 0);
+	/* What was parked finds nobody. */
+	settle(f, 1, ST_OK);
+	settle(f, 2, ST_OK);
+	WAIT_FOR(stats(f).parked_now == 0);
+}
+
 static void test_tcp_in_flight_is_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -429,6 +462,7 @@ int main(void)
 		CASE(test_tcp_half_closed),
 		CASE(test_tcp_idle),
 		CASE(test_tcp_drop_closes),
+		CASE(test_tcp_at_once),
 		CASE(test_tcp_in_flight_is_bounded),
 		CASE(test_tcp_slow_reader),
 		CASE(test_tcp_never_reads),

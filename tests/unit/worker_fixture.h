@@ -24,6 +24,18 @@
 #define MONO_MS	 1000000
 #define PER_ADDR 8
 
+/* In place of the server's own: by answer_query(), which is each test's. */
+void answer_batch(struct answer_env *env, enum answer_transport transport,
+		  struct answer_item *items, size_t count, size_t room)
+{
+	assert_true(count > 0 && count <= ANSWER_BATCH_MAX);
+	for (size_t i = 0; i < count; i++) {
+		struct answer_item *item = &items[i];
+		item->result = answer_query(env, transport, ANSWER_FIRST, item->in, item->in_len,
+					    item->out, room, &item->out_len, &item->missing);
+	}
+}
+
 struct fixture {
 	struct conf_server conf;
 	struct conf_address address;

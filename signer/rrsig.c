@@ -26,7 +26,7 @@ enum status rrsig_input_init(struct rrsig_input *in, const uint8_t *apex, const 
 	size_t head_len = RRSIG_FIXED_LEN + apex_len;
 	/* 'size' has two octets of length for each record, which are RDLENGTH here too. */
 	size_t room = head_len + rs->size + rs->count * (owner_len + RR_FIXED_LEN - 2);
-	uint8_t *data = malloc(room);
+	uint8_t *data = room <= sizeof(in->small) ? in->small : malloc(room);
 	struct wwriter w;
 	if (data == NULL) {
 		return ST_ENOMEM;
@@ -54,16 +54,22 @@ enum status rrsig_input_init(struct rrsig_input *in, const uint8_t *apex, const 
 		}
 	}
 	if (w.err != ST_OK) {
-		free(data);
+		if (data != in->small) {
+			free(data);
+		}
 		return w.err;
 	}
-	*in = (struct rrsig_input){.data = data, .head_len = head_len, .len = wwriter_len(&w)};
+	in->data = data;
+	in->head_len = head_len;
+	in->len = wwriter_len(&w);
 	return ST_OK;
 }
 
 void rrsig_input_fini(struct rrsig_input *in)
 {
-	free(in->data);
+	if (in->data != in->small) {
+		free(in->data);
+	}
 	in->data = NULL;
 }
 

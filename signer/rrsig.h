@@ -10,9 +10,10 @@
 /* The RRSIG's RDATA without the signature, then the RRset in canonical form. Made once for an
  * RRset, then fitted to each key. */
 struct rrsig_input {
-	uint8_t *data;
+	uint8_t *data;	 /* 'small', or the heap's */
 	size_t head_len; /* the RDATA's part */
 	size_t len;
+	uint8_t small[1024];
 };
 
 /* apex: the signer's name. owner: lower case; a wildcard's as it is (RFC 4034 3.1.8.1, 6.2). */

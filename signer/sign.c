@@ -144,7 +144,7 @@ static enum status sign_new(struct signer *s, const struct version *v, const str
 {
 	uint8_t which[KEYSET_MAX];
 	struct keyset *ks = v->keys;
-	struct rrsig_input in = {.data = NULL};
+	struct rrsig_input in;
 	int64_t now = clock_wall_s();
 	size_t count = rrsig_keys(ks, rs->type, which);
 	for (size_t i = 0; i < count; i++) {
@@ -194,13 +194,11 @@ static bool part_in_process(const struct sign_part *part)
 }
 
 /* The keys in the process sign here. */
-static enum status sign_inline(struct sign *sign, bool *all)
+static enum status sign_inline(struct sign *sign)
 {
-	*all = true;
 	for (size_t i = 0; i < sign->count; i++) {
 		struct hsm_job *job = &sign->parts[i].job;
 		if (!part_in_process(&sign->parts[i])) {
-			*all = false;
 			continue;
 		}
 		enum status st = hsm_sign_now(job->key, job->digest, job->signature);
@@ -237,35 +235,69 @@ static enum status sign_submit(struct sign *sign)
 	return st == ST_OK ? ST_EBUSY : st;
 }
 
+/* All keys are in the process: signed on this thread. A question waits, and of a whole zone this is
+ * all there is to do, so nothing is on the heap but what stays. */
+static enum status sign_here(const struct version *v, const struct node *n, const struct rrset *rs,
+			     struct sign_batch *batch, struct sigset **out)
+{
+	uint8_t which[KEYSET_MAX];
+	uint8_t rdata[KEYSET_MAX][RRSIG_MAX];
+	uint8_t digest[HSM_DIGEST_LEN];
+	struct bytes rrsigs[KEYSET_MAX];
+	struct keyset *ks = v->keys;
+	struct rrsig_input in;
+	int64_t now = clock_wall_s();
+	size_t count = rrsig_keys(ks, rs->type, which);
+	enum status st = rrsig_input_init(&in, v->apex_name, node_name(n), rs);
+	if (st != ST_OK) {
+		return st;
+	}
+	for (size_t i = 0; i < count && st == ST_OK; i++) {
+		const struct key *key = &ks->keys[which[i]];
+		st = rrsig_input_digest(&in, &ks->params, key, now, digest);
+		if (st == ST_OK) {
+			memcpy(rdata[i], in.data, in.head_len);
+			st = hsm_sign_now(key->handle, digest, rdata[i] + in.head_len);
+		}
+		rrsigs[i] = (struct bytes){rdata[i], in.head_len + (size_t)HSM_SIGNATURE_LEN};
+	}
+	rrsig_input_fini(&in);
+	if (st == ST_OK) {
+		st = sigset_new(rrsigs, count, out);
+	}
+	for (size_t i = 0; st == ST_OK && batch != NULL && i < count; i++) {
+		batch_note_key(batch, which[i], true);
+	}
+	return st;
+}
+
 enum status sign_start(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
 		       struct sign_batch *batch)
 {
 	struct sign *sign = NULL;
 	struct sigset *sigs = NULL;
-	bool all = false;
+	if (rrsig_keys_in_process(v->keys, rs->type)) {
+		enum status st = sign_here(v, n, rs, batch, &sigs);
+		sign_settle(s, rs, sigs, false, st);
+		return st;
+	}
 	enum status st = sign_new(s, v, n, rs, &sign);
 	if (st == ST_OK) {
-		st = sign_inline(sign, &all);
+		st = sign_inline(sign);
 	}
-	if (st == ST_OK && !all) {
-		sign->version = version_ref(v);
-		sign->batch = batch;
-		atomic_init(&sign->pending, 1);
-		if (batch != NULL) {
-			pthread_mutex_lock(&s->lock);
-			batch->refs++;
-			atomic_fetch_add(&batch->in_flight, 1);
-			pthread_mutex_unlock(&s->lock);
-		}
-		return sign_submit(sign);
+	if (st != ST_OK) {
+		sign_settle(s, rs, NULL, false, st);
+		free(sign);
+		return st;
 	}
-	if (st == ST_OK) {
-		st = sign_assemble(sign, &sigs);
+	sign->version = version_ref(v);
+	sign->batch = batch;
+	atomic_init(&sign->pending, 1);
+	if (batch != NULL) {
+		pthread_mutex_lock(&s->lock);
+		batch->refs++;
+		atomic_fetch_add(&batch->in_flight, 1);
+		pthread_mutex_unlock(&s->lock);
 	}
-	for (size_t i = 0; st == ST_OK && batch != NULL && i < sign->count; i++) {
-		batch_note_key(batch, sign->parts[i].key, true);
-	}
-	sign_settle(s, rs, sigs, false, st);
-	free(sign);
-	return st;
+	return sign_submit(sign);
 }

@@ -299,6 +299,8 @@ static bool encode_section(const struct plan *p, struct encoder *e, enum section
 			struct encode_rrset r = {
 				.owner = item->owner,
 				.owner_at = item->owner_at,
+				.owner_own = item->owner_own,
+				.soa_own = item->soa_own,
 				.ttl = item->ttl,
 				.rs = item->data ? item->rs : NULL,
 				.sigs = item->sigs,

@@ -7,10 +7,22 @@ void plan_soa(struct plan *p)
 	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, v->apex, v->soa, v->apex_name);
 	item->ttl = v->negative_ttl;
 	item->owner_at = plan_place(p, v->apex_labels);
+	item->soa_own = v->soa_is_short ? v->soa_own : NULL;
 }
 
-/* The RRset of a chain's node, once. 'ancestor': the node is the current name or one above it. */
-static void add_proof(struct plan *p, const struct node *node, uint16_t type, bool ancestor)
+/* A name that both the current name and the owner of a proof are at or below. */
+struct above {
+	uint8_t labels; /* 0: not known */
+	uint8_t len;
+};
+
+static struct above above_of(const struct node *n)
+{
+	return (struct above){n->labels, n->name_len};
+}
+
+/* The RRset of a chain's node, once. */
+static void add_proof(struct plan *p, const struct node *node, uint16_t type, struct above above)
 {
 	struct rrset *rs = node != NULL ? node_rrset(node, type) : NULL;
 	if (rs == NULL) {
@@ -22,18 +34,21 @@ static void add_proof(struct plan *p, const struct node *node, uint16_t type, bo
 		}
 	}
 	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, node, rs, node_name(node));
-	item->owner_at = ancestor ? plan_place(p, node->labels) : 0;
+	item->owner_at = plan_place(p, above.labels);
+	item->owner_own = item->owner_at != 0 ? (uint8_t)(node->name_len - above.len) : 0;
 }
 
 /* The NSEC that matches or covers a name. */
 static void add_nsec(struct plan *p, const uint8_t *name)
 {
 	bool matches;
-	add_proof(p, version_nsec(plan_here(p)->version, name, &matches), RR_NSEC, false);
+	add_proof(p, version_nsec(plan_here(p)->version, name, &matches), RR_NSEC,
+		  (struct above){0, 0});
 }
 
-/* The one of the current name. */
-static const struct node *add_nsec_current(struct plan *p)
+/* The one of the current name, which does not exist, so that it shares no more labels with any that
+ * does than its closest encloser has. */
+static const struct node *add_nsec_current(struct plan *p, struct above above)
 {
 	const struct found *f = p->found;
 	const struct version *v = plan_here(p)->version;
@@ -42,7 +57,7 @@ static const struct node *add_nsec_current(struct plan *p)
 		p->current == &f->name && f->searched
 			? version_nsec_at(v, f->name.wire, f->nsec.node, f->nsec.exact, &matches)
 			: version_nsec(v, p->current->wire, &matches);
-	add_proof(p, n, RR_NSEC, false);
+	add_proof(p, n, RR_NSEC, above);
 	return n;
 }
 
@@ -50,7 +65,7 @@ static const struct node *add_nsec_current(struct plan *p)
 static void add_nsec_of(struct plan *p, const struct node *node, bool ancestor)
 {
 	if (node_rrset(node, RR_NSEC) != NULL) {
-		add_proof(p, node, RR_NSEC, ancestor);
+		add_proof(p, node, RR_NSEC, ancestor ? above_of(node) : (struct above){0, 0});
 	} else {
 		add_nsec(p, node_name(node));
 	}
@@ -59,7 +74,8 @@ static void add_nsec_of(struct plan *p, const struct node *node, bool ancestor)
 static void add_nsec3(struct plan *p, const uint8_t *name)
 {
 	bool matches;
-	add_proof(p, version_nsec3(plan_here(p)->version, name, &matches), RR_NSEC3, false);
+	const struct version *v = plan_here(p)->version;
+	add_proof(p, version_nsec3(v, name, &matches), RR_NSEC3, above_of(v->apex));
 }
 
 /* Closest encloser proof (RFC 5155 7.2.1) for the ancestor of the current name that has 'labels'
@@ -73,7 +89,7 @@ static unsigned add_nsec3_closest(struct plan *p, unsigned exist, unsigned label
 		bool matches = false;
 		const struct node *n3 = version_nsec3(v, name_ref_at(p->current, exist), &matches);
 		if (matches) {
-			add_proof(p, n3, RR_NSEC3, false);
+			add_proof(p, n3, RR_NSEC3, above_of(v->apex));
 			break;
 		}
 		if (exist <= v->apex_labels) {
@@ -99,9 +115,12 @@ static void add_nsec_nxdomain(struct plan *p, const struct node *encloser)
 {
 	const struct version *v = plan_here(p)->version;
 	uint8_t wildcard[NAME_MAX_LEN];
-	const struct node *n = add_nsec_current(p);
+	/* Between a name and one below it only those come that are below it too. */
+	bool below = (encloser->flags & NODE_CHAIN) != 0;
+	const struct node *n =
+		add_nsec_current(p, below ? above_of(encloser) : (struct above){0, 0});
 	if (encloser == v->apex) {
-		add_proof(p, v->apex_wildcard, RR_NSEC, false);
+		add_proof(p, v->apex_wildcard, RR_NSEC, above_of(v->apex));
 	} else if (wildcard_at(node_name(encloser), wildcard) &&
 		   (n == NULL || !version_nsec_spans(n, wildcard))) {
 		add_nsec(p, wildcard);
@@ -148,6 +167,17 @@ void plan_proof_nodata(struct plan *p, const struct node *node)
 	}
 }
 
+/* What the wildcard that matched is below: the closest encloser. It comes before the wildcard, and
+ * what is between that and the current name is below it too. */
+static struct above above_wildcard(const struct plan *p, const struct node *wildcard)
+{
+	bool after = name_ref_at(p->current, wildcard->labels)[1] > '*';
+	if (!after || (wildcard->flags & NODE_CHAIN) == 0) {
+		return (struct above){0, 0};
+	}
+	return (struct above){(uint8_t)(wildcard->labels - 1), (uint8_t)(wildcard->name_len - 2)};
+}
+
 void plan_proof_wildcard(struct plan *p, const struct node *wildcard)
 {
 	if (!plan_here(p)->dnssec) {
@@ -155,7 +185,7 @@ void plan_proof_wildcard(struct plan *p, const struct node *wildcard)
 	}
 	switch (plan_here(p)->version->denial) {
 	case DENIAL_NSEC:
-		add_nsec_current(p);
+		add_nsec_current(p, above_wildcard(p, wildcard));
 		break;
 	case DENIAL_NSEC3:
 		/* The next closer name is one label below the closest encloser, as the wildcard is.
@@ -175,7 +205,7 @@ void plan_proof_wildcard_nodata(struct plan *p, const struct node *wildcard)
 	switch (plan_here(p)->version->denial) {
 	case DENIAL_NSEC:
 		add_nsec_of(p, wildcard, false);
-		add_nsec_current(p);
+		add_nsec_current(p, above_wildcard(p, wildcard));
 		break;
 	case DENIAL_NSEC3:
 		add_nsec3_closest(p, wildcard->labels - 1U, p->current->labels);

@@ -24,13 +24,15 @@ struct plan_item {
 	const struct node *node;   /* where rs stands */
 	struct rrset *rs;	   /* NULL: a synthesised CNAME */
 	const struct sigset *sigs; /* to be sent with it */
+	const uint8_t *soa_own;
 	uint32_t ttl;
-	uint16_t owner_at; /* in the message; 0: not known */
-	uint8_t section;   /* enum section */
-	uint8_t zone;	   /* index into plan->zones */
-	bool sign;	   /* its signatures are wanted */
-	bool data;	   /* false: only the signatures are (QTYPE RRSIG) */
-	bool additional;   /* the names in its RDATA want addresses */
+	uint16_t owner_at; /* these three: see struct encode_rrset */
+	uint8_t owner_own;
+	uint8_t section; /* enum section */
+	uint8_t zone;	 /* index into plan->zones */
+	bool sign;	 /* its signatures are wanted */
+	bool data;	 /* false: only the signatures are (QTYPE RRSIG) */
+	bool additional; /* the names in its RDATA want addresses */
 };
 
 struct plan {

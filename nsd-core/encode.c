@@ -242,12 +242,30 @@ static struct record_head make_head(uint16_t owner_at, uint16_t type, uint32_t t
 	return h;
 }
 
+/* An owner that cannot be a pointer. */
+static bool put_owner(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
+{
+	if (r->owner_at == 0) {
+		return put_name(e, r->owner, owner_at);
+	}
+	if (!has_room(e, r->owner_own + 2U)) {
+		return false;
+	}
+	size_t here = (size_t)(e->pos - e->start);
+	copy_short(e->pos, r->owner, r->owner_own);
+	e->pos += r->owner_own;
+	be16_put(e->pos, POINTER | r->owner_at);
+	e->pos += 2;
+	*owner_at = here <= POINTER_MAX ? (uint16_t)here : 0;
+	return true;
+}
+
 /* A record up to its TTL. The owner's place goes to *owner_at, where it was not known. */
 static bool put_head(struct encoder *e, const struct encode_rrset *r, uint16_t type,
 		     uint16_t *owner_at)
 {
 	bool pointer = *owner_at != 0;
-	if (!pointer && !put_name(e, r->owner, owner_at)) {
+	if (!pointer && !put_owner(e, r, owner_at)) {
 		return false;
 	}
 	if (!has_room(e, 2 + RR_FIXED)) {
@@ -305,9 +323,42 @@ static bool put_compressed(struct encoder *e, const struct encode_rrset *r, stru
 	return true;
 }
 
+#define SOA_FIXED 20 /* serial and times */
+
+/* Every negative answer has one. */
+static bool put_soa(struct encoder *e, const struct encode_rrset *r)
+{
+	struct bytes rdata = rdata_at(r->rs->data);
+	size_t mname_own = r->soa_own[0];
+	size_t rname_own = r->soa_own[1];
+	size_t owner_len = (rdata.len - SOA_FIXED - mname_own - rname_own) / 2;
+	size_t len = mname_own + 2 + rname_own + 2 + SOA_FIXED;
+	if (!has_room(e, sizeof(struct record_head) + 2 + len)) {
+		return false;
+	}
+	struct record_head h = make_head(r->owner_at, RR_SOA, r->ttl);
+	memcpy(e->pos, h.octets, sizeof(h.octets));
+	uint8_t *pos = e->pos + sizeof(h.octets);
+	be16_put(pos, (uint16_t)len);
+	pos += 2;
+	copy_short(pos, rdata.data, mname_own);
+	pos += mname_own;
+	memcpy(pos, h.octets, 2);
+	pos += 2;
+	copy_short(pos, rdata.data + mname_own + owner_len, rname_own);
+	pos += rname_own;
+	memcpy(pos, h.octets, 2);
+	memcpy(pos + 2, rdata.data + rdata.len - SOA_FIXED, SOA_FIXED);
+	e->pos = pos + 2 + SOA_FIXED;
+	return true;
+}
+
 static bool put_records(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
 {
 	const struct rrset *rs = r->rs;
+	if (r->soa_own != NULL && *owner_at != 0) {
+		return put_soa(e, r);
+	}
 	struct compressible c = compressible(rs->type);
 	if (c.names > 0) {
 		return put_compressed(e, r, c, owner_at);
@@ -324,7 +375,7 @@ static bool put_signatures(struct encoder *e, const struct encode_rrset *r, uint
 bool encode_rrset(struct encoder *e, enum section section, const struct encode_rrset *r)
 {
 	uint8_t *begin = e->pos;
-	uint16_t owner_at = r->owner_at;
+	uint16_t owner_at = r->owner_own > 0 ? 0 : r->owner_at;
 	unsigned count = 0;
 	bool ok = true;
 	if (r->rs != NULL) {

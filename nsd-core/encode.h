@@ -45,10 +45,16 @@ void encode_names(struct encoder *e, const struct name_ref *qname);
 /* What is written of an RRset. */
 struct encode_rrset {
 	const uint8_t *owner;
-	uint16_t owner_at; /* where the owner stands in the message already; 0: not known */
+	/* Where the owner's end stands in the message already, and the octets before that end,
+	 * which are not looked for: known to stand nowhere, or few. 0: not known. */
+	uint16_t owner_at;
+	uint8_t owner_own;
 	uint32_t ttl;
 	const struct rrset *rs;	   /* NULL: signatures only */
 	const struct sigset *sigs; /* NULL: none */
+	/* Of an SOA at owner_at: octets of its names before the owner's, which both end in. Neither
+	 * is looked for beyond that, nor found by others. NULL: not known. */
+	const uint8_t *soa_own;
 };
 
 /* Appends; sections must come in order. False, and nothing appended, where it does not fit. */

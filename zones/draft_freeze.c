@@ -86,6 +86,17 @@ static enum denial find_denial(const struct draft *d, const struct node *apex,
 	return node_rrset(apex, RR_NSEC) != NULL ? DENIAL_NSEC : DENIAL_NONE;
 }
 
+/* Longer ones may be worth more to name compression. */
+#define SOA_OWN_MAX 16
+
+/* Octets of a name before the apex's: none, or one label. False: it is another name. */
+static bool soa_name_own(const struct node *apex, const uint8_t *name, uint8_t *out)
+{
+	unsigned own = name_labels(name) > apex->labels ? *name + 1U : 0;
+	*out = (uint8_t)own;
+	return own <= SOA_OWN_MAX && name_equal(name + own, node_name(apex));
+}
+
 static enum status find_soa(const struct node *apex, struct version *v)
 {
 	struct soa soa;
@@ -95,6 +106,8 @@ static enum status find_soa(const struct node *apex, struct version *v)
 	}
 	v->soa = rs;
 	v->serial = soa.serial;
+	v->soa_is_short = soa_name_own(apex, soa.mname, &v->soa_own[0]) &&
+			  soa_name_own(apex, soa.rname, &v->soa_own[1]);
 	v->negative_ttl = rs->ttl < soa.minimum ? rs->ttl : soa.minimum;
 	return ST_OK;
 }

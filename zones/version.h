@@ -82,6 +82,10 @@ struct version {
 				  by us. Shared by versions. */
 	uint32_t negative_ttl; /* min(SOA TTL, SOA MINIMUM), RFC 2308, 9077 */
 	uint8_t apex_labels;
+	/* MNAME and RNAME are at most one short label below the apex: the octets before its name.
+	 */
+	bool soa_is_short;
+	uint8_t soa_own[2];
 	bool is_signed; /* answers to DO carry RRSIGs: by policy, or the file holds them */
 	/* From the content: NSEC3 where the apex has an NSEC3PARAM of SHA-1 with at most
 	 * NSEC3_ITERATIONS_MAX iterations and there are NSEC3s, else NSEC where the apex has one.

@@ -321,11 +321,64 @@ static void beyond_the_pointers(void **state)
 	finish(&msg);
 }
 
+/* Where the ends of names are known nothing is looked for. Each record after the first points to
+ * the owner. With less room than that nothing is left behind. */
+static void known_ends(void **state)
+{
+	static const uint8_t apex[] = "\4zone\7example";
+	static const uint8_t question[] = "\3www\4zone\7example";
+	static const uint8_t soa[] = "\3ns1\4Zone\7example\0\4host\4zone\7example\0"
+				     "aaaabbbbccccddddeeee";
+	static const uint8_t soa_own[2] = {4, 5};
+	struct bytes soa_rdata = {soa, sizeof(soa) - 1};
+	struct bytes texts[] = {{(const uint8_t *)"\1a", 2}, {(const uint8_t *)"\1b", 2}};
+	struct sample s = {.owner = "\4zone\7example", .names = 2};
+	struct sample t = {.owner = "\4txt1\4zone\7example"};
+	static struct message msg;
+	uint32_t seed = 1;
+	(void)state;
+	assert_int_equal(rrset_new(RR_SOA, 300, &soa_rdata, 1, &s.rs), ST_OK);
+	assert_int_equal(rrset_new(RR_TXT, 300, texts, 2, &t.rs), ST_OK);
+	uint16_t at = DNS_HEADER_LEN + 4;
+	struct encode_rrset first = {
+		.owner = s.owner, .owner_at = at, .ttl = 300, .rs = s.rs, .soa_own = soa_own};
+	struct encode_rrset second = {
+		.owner = t.owner, .owner_at = at, .owner_own = 5, .ttl = 300, .rs = t.rs};
+	size_t head = DNS_HEADER_LEN + sizeof(question) + 4;
+	size_t with_soa = head + 12 + (4 + 2) + (5 + 2) + 20;
+	size_t whole = with_soa + (5 + 2 + 10 + 2) + (2 + 10 + 2);
+	for (size_t limit = head; limit <= whole; limit++) {
+		start(&msg, &seed, MESSAGE_MAX);
+		memcpy(msg.question + DNS_HEADER_LEN, question, sizeof(question));
+		msg.query.question_len = sizeof(question) + 4;
+		name_ref_init(&msg.qname, msg.question + DNS_HEADER_LEN);
+		encode_init(&msg.e, msg.out, limit, 0, &msg.query);
+		encode_names(&msg.e, &msg.qname);
+		assert_true(encode_rrset(&msg.e, SECTION_AUTHORITY, &first) == (limit >= with_soa));
+		assert_true(encode_rrset(&msg.e, SECTION_AUTHORITY, &second) ==
+			    (limit == whole || (limit >= head + 33 && limit < with_soa)));
+		assert_int_equal(msg.e.pos - msg.out, limit == whole	   ? whole
+						      : limit >= with_soa  ? with_soa
+						      : limit >= head + 33 ? head + 33
+									   : head);
+	}
+	struct wreader r;
+	wreader_init(&r, msg.out, whole);
+	r.pos += head;
+	expect_rrset(&r, &s);
+	expect_rrset(&r, &t);
+	assert_int_equal(wreader_left(&r), 0);
+	assert_memory_equal(msg.out + DNS_HEADER_LEN + 4, apex, sizeof(apex));
+	rrset_free(s.rs);
+	rrset_free(t.rs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_messages),
 		cmocka_unit_test(beyond_the_pointers),
+		cmocka_unit_test(known_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

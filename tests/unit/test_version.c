@@ -169,6 +169,9 @@ static void test_fields(void **state)
 	struct version *v = version_of("z.test", NULL, zone_text);
 	assert_int_equal(v->serial, 7);
 	assert_int_equal(v->negative_ttl, 300);
+	assert_true(v->soa_is_short);
+	assert_int_equal(v->soa_own[0], 3);
+	assert_int_equal(v->soa_own[1], 11);
 	assert_int_equal(v->apex_labels, 2);
 	assert_true(name_equal(v->apex_name, wire("z.test").octets));
 	assert_ptr_equal(node_rrset(v->apex, RR_SOA), v->soa);
@@ -188,6 +191,13 @@ static void test_fields(void **state)
 	assert_true(matches);
 	version_unref(v);
 	version_unref(NULL);
+	v = version_of("z.test", NULL,
+		       "$TTL 60\n@ SOA ns.other.test. h 1 1 1 1 1\n@ NS ns.other.test.\n");
+	assert_false(v->soa_is_short);
+	version_unref(v);
+	v = version_of("z.test", NULL, "$TTL 60\n@ SOA a.ns h 1 1 1 1 1\n@ NS ns.other.test.\n");
+	assert_false(v->soa_is_short);
+	version_unref(v);
 }
 
 static const char nsec_text[] = "$TTL 3600\n"

@@ -130,7 +130,7 @@ static enum status apply_file(struct making *m)
 		st = content_serial(&m->content, &m->serial, &ignored);
 	}
 	if (st == ST_OK) {
-		st = draft_apply(m->draft, &m->content, m->src->policy != NULL);
+		st = draft_take(m->draft, &m->content, m->src->policy != NULL);
 	}
 	return st == ST_OK ? build_check_loss(m->b, m->draft) : st;
 }

@@ -33,6 +33,11 @@ enum status draft_renew(struct draft *d, const uint8_t *name, uint16_t type) MUS
  * and NSEC ones make the chain where !signing. */
 enum status draft_apply(struct draft *d, const struct content *c, bool signing) MUST_USE;
 
+/* The same, and the content is given up as soon as nothing of it is needed: that is before the new
+ * zone has its indexes, which of a large one saves memory at the worst time. c is then empty, as
+ * after content_fini(); on error perhaps not. */
+enum status draft_take(struct draft *d, struct content *c, bool signing) MUST_USE;
+
 /* Names whose node is not the base's (it may be gone), sorted canonically, each once. The array is
  * valid until the next change, the names as long as the draft. */
 enum status draft_touched(struct draft *d, const uint8_t *const **names, size_t *count) MUST_USE;

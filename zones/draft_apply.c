@@ -325,14 +325,16 @@ static bool is_in_zone(const struct draft *d, const struct content *c)
 		name_is_below(set_records(c, &c->sets[c->set_count - 1])->owner, d->apex));
 }
 
-enum status draft_apply(struct draft *d, const struct content *c, bool signing)
+static enum status apply(struct draft *d, const struct content *c, bool signing,
+			 struct content *spent)
 {
 	struct apply a = {.d = d, .c = c, .signing = signing};
 	if (!is_in_zone(d, c)) {
 		return ST_EPARSE;
 	}
 	if (draft_is_new(d)) {
-		return draft_build(d, c, signing, 0);
+		return draft_build(d, c,
+				   &(struct build_options){.signing = signing, .spent = spent});
 	}
 	enum status st = apply_all(&a);
 	free(a.rdatas.items);
@@ -343,5 +345,18 @@ enum status draft_apply(struct draft *d, const struct content *c, bool signing)
 	}
 	const struct node *apex = draft_node(d, KIND_NAME, d->apex);
 	d->chain_wanted = signing || (apex != NULL && node_rrset(apex, RR_NSEC) != NULL);
+	if (spent != NULL) {
+		content_fini(spent);
+	}
 	return ST_OK;
+}
+
+enum status draft_apply(struct draft *d, const struct content *c, bool signing)
+{
+	return apply(d, c, signing, NULL);
+}
+
+enum status draft_take(struct draft *d, struct content *c, bool signing)
+{
+	return apply(d, c, signing, c);
 }

@@ -512,16 +512,19 @@ static unsigned choose_parts(const struct content *c)
 	return count < 1 ? 1 : count > cpus ? cpus : (unsigned)count;
 }
 
-enum status draft_build(struct draft *d, const struct content *c, bool signing, unsigned parts)
+enum status draft_build(struct draft *d, const struct content *c, const struct build_options *opt)
 {
-	struct build b = {.d = d, .part_count = parts > 0 ? parts : choose_parts(c)};
-	enum status st = start(&b, c, signing);
+	struct build b = {.d = d, .part_count = opt->parts > 0 ? opt->parts : choose_parts(c)};
+	enum status st = start(&b, c, opt->signing);
 	if (st != ST_OK) {
 		goto out;
 	}
-	d->chain_wanted = signing || content_has_nsecs(d, c);
+	d->chain_wanted = opt->signing || content_has_nsecs(d, c);
 	parallel_run(b.part_count, run_part, &b);
 	st = join(&b);
+	if (st == ST_OK && opt->spent != NULL) {
+		content_fini(opt->spent);
+	}
 	if (st == ST_OK) {
 		st = build_indexes(&b);
 	}

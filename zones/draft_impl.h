@@ -101,8 +101,13 @@ static inline bool draft_is_new(const struct draft *d)
 /* draft_apply() to a draft that is new, of a content whose names are all in the zone. Flags, and
  * the chain where it is wanted, are settled. In so many parts at once, at most PARALLEL_MAX; 0:
  * chosen by size. On error the draft is as it was. */
-enum status draft_build(struct draft *d, const struct content *c, bool signing,
-			unsigned parts) MUST_USE;
+struct build_options {
+	bool signing;
+	unsigned parts;
+	struct content *spent; /* c itself: emptied once its nodes are made; NULL: it is kept */
+};
+enum status draft_build(struct draft *d, const struct content *c,
+			const struct build_options *opt) MUST_USE;
 
 /* draft_settle.c */
 enum status draft_settle_flags(struct draft *d) MUST_USE;

@@ -129,14 +129,82 @@ static enum status build_ref(const struct cow *cow, struct share s, uintptr_t *r
 	return build_children(cow, &s, dir, ends, 0, (size_t)1 << dir->bits);
 }
 
-enum status nindex_build(struct nindex *ix, const struct cow *cow, const struct node *const *nodes,
-			 size_t count)
+/* A large table is made in turns, each of the nodes whose hashes begin with the same bits: what is
+ * at work then takes an eighth of the memory. */
+#define TURN_BITS 3
+#define TURNS	  (1u << TURN_BITS)
+#define TURNS_MIN ((size_t)LEAF_NAMES_MEAN << DIR_BITS_MAX) /* above, the root has all its bits */
+
+struct turns {
+	const struct node *const *nodes;
+	uint64_t *hashes; /* theirs: of a node each is in a cache line of its own */
+	size_t count;
+	struct entry *entries; /* for the largest turn, twice */
+	size_t room;
+};
+
+static enum status turns_init(struct turns *t, const struct node *const *nodes, size_t count)
 {
-	if (count == 0) {
-		return ST_OK;
+	size_t sizes[TURNS] = {0};
+	*t = (struct turns){.nodes = nodes, .count = count};
+	t->hashes = bulk_alloc(count * sizeof(*t->hashes));
+	if (t->hashes == NULL) {
+		return ST_ENOMEM;
 	}
-	size_t size = count * 2 * sizeof(struct entry);
-	struct entry *entries = bulk_alloc(size);
+	for (size_t i = 0; i < count; i++) {
+		t->hashes[i] = nodes[i]->hash;
+		sizes[t->hashes[i] >> (64 - TURN_BITS)]++;
+	}
+	for (unsigned i = 0; i < TURNS; i++) {
+		t->room = sizes[i] > t->room ? sizes[i] : t->room;
+	}
+	t->entries = bulk_alloc(t->room * 2 * sizeof(*t->entries));
+	return t->entries == NULL ? ST_ENOMEM : ST_OK;
+}
+
+static void turns_fini(struct turns *t)
+{
+	bulk_free(t->hashes, t->count * sizeof(*t->hashes));
+	bulk_free(t->entries, t->room * 2 * sizeof(*t->entries));
+}
+
+static enum status take_turn(const struct turns *t, unsigned turn, const struct cow *cow,
+			     struct dir *root)
+{
+	size_t ends[1u << DIR_BITS_MAX];
+	size_t children = (size_t)1 << root->bits >> TURN_BITS;
+	struct share s = {.entries = t->entries, .space = t->entries + t->room};
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->hashes[i] >> (64 - TURN_BITS) == turn) {
+			s.entries[s.count++] = (struct entry){t->hashes[i], t->nodes[i]};
+		}
+	}
+	part(&s, root, ends);
+	return build_children(cow, &s, root, ends, turn * children, children);
+}
+
+static enum status build_in_turns(struct nindex *ix, const struct cow *cow,
+				  const struct node *const *nodes, size_t count)
+{
+	struct turns t;
+	struct dir *root = dir_new(cow, &(struct share){.count = count});
+	enum status st = root == NULL ? ST_ENOMEM : ST_OK;
+	if (st != ST_OK) {
+		return st;
+	}
+	ix->root = dir_ref(root);
+	st = turns_init(&t, nodes, count);
+	for (unsigned i = 0; st == ST_OK && i < TURNS; i++) {
+		st = take_turn(&t, i, cow, root);
+	}
+	turns_fini(&t);
+	return st;
+}
+
+static enum status build_in_one(struct nindex *ix, const struct cow *cow,
+				const struct node *const *nodes, size_t count)
+{
+	struct entry *entries = malloc(count * 2 * sizeof(*entries));
 	if (entries == NULL) {
 		return ST_ENOMEM;
 	}
@@ -145,8 +213,19 @@ enum status nindex_build(struct nindex *ix, const struct cow *cow, const struct 
 	}
 	struct share all = {.entries = entries, .space = entries + count, .count = count};
 	enum status st = build_ref(cow, all, &ix->root);
+	free(entries);
+	return st;
+}
+
+enum status nindex_build(struct nindex *ix, const struct cow *cow, const struct node *const *nodes,
+			 size_t count)
+{
+	if (count == 0) {
+		return ST_OK;
+	}
+	enum status st = count > TURNS_MIN ? build_in_turns(ix, cow, nodes, count)
+					   : build_in_one(ix, cow, nodes, count);
 	ix->count = count;
-	bulk_free(entries, size);
 	if (st != ST_OK) {
 		nindex_free(ix, cow->stamp);
 	}

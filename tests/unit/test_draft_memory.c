@@ -232,7 +232,9 @@ static void test_build(void **state)
 			failed = false;
 			st = draft_new(c.apex, NULL, &d);
 			if (st == ST_OK) {
-				st = draft_build(d, &c, turn % 2 == 0, 1 + turn / 2);
+				st = draft_build(d, &c,
+						 &(struct build_options){.signing = turn % 2 == 0,
+									 .parts = 1 + turn / 2});
 				if (st == ST_OK) {
 					st = draft_freeze(d, &(struct freeze){.denial = turn % 2},
 							  &v);
@@ -262,7 +264,7 @@ static void test_build_large(void **state)
 		assert_int_equal(draft_new(c.apex, NULL, &d), ST_OK);
 		allowed = n;
 		failed = false;
-		st = draft_build(d, &c, true, 2);
+		st = draft_build(d, &c, &(struct build_options){.signing = true, .parts = 2});
 		allowed = -1;
 		draft_free(d);
 		assert_true(st == ST_OK || (st == ST_ENOMEM && failed));

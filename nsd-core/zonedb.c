@@ -62,11 +62,13 @@ void zonedb_free(struct zonedb *db)
 	free(db);
 }
 
-static struct zone *find(const struct zonedb *db, uint64_t hash, const uint8_t *name)
+static struct zone *find(const struct zonedb *db, uint64_t hash, const uint8_t *name, size_t len)
 {
 	for (size_t i = slot_of(db, hash); db->slots[i].zone != NULL; i = (i + 1) & db->mask) {
-		if (db->slots[i].hash == hash && name_equal(db->slots[i].zone->name, name)) {
-			return db->slots[i].zone;
+		struct zone *zone = db->slots[i].zone;
+		if (db->slots[i].hash == hash && zone->name_len == len &&
+		    name_equal_len(zone->name, name, len)) {
+			return zone;
 		}
 	}
 	return NULL;
@@ -83,7 +85,9 @@ struct zone *zonedb_find(const struct zonedb *db, const struct name_ref *ref, bo
 		if (!has_depth(db, n)) {
 			continue;
 		}
-		struct zone *zone = find(db, ref->hash[n], name_ref_at(ref, n));
+		const uint8_t *name = name_ref_at(ref, n);
+		size_t len = (size_t)(ref->wire + ref->len - name);
+		struct zone *zone = find(db, ref->hash[n], name, len);
 		if (zone != NULL) {
 			return zone;
 		}
@@ -123,5 +127,5 @@ void zonedb_prefetch_zones(const struct zonedb *db, const struct name_ref *ref)
 
 struct zone *zonedb_exact(const struct zonedb *db, const uint8_t *name)
 {
-	return find(db, name_hash(name), name);
+	return find(db, name_hash(name), name, name_len(name));
 }

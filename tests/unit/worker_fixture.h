@@ -193,14 +193,3 @@ static inline void expect_closed(int fd)
 
 	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
 }
-
-/* In place of the server's own: each question as if it had come alone. */
-void answer_batch(struct answer_env *env, enum answer_transport transport,
-		  struct answer_item *items, size_t count, size_t room)
-{
-	for (size_t i = 0; i < count; i++) {
-		items[i].result =
-			answer_query(env, transport, ANSWER_FIRST, items[i].in, items[i].in_len,
-				     items[i].out, room, &items[i].out_len, &items[i].missing);
-	}
-}

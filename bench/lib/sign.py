@@ -121,7 +121,8 @@ def signet(folder, path, policy):
                               "zsk": {"keystore": "keys"}}],
                 "zones": [{"name": zones.APEX, "file": path, "policy": "bench"}]}
     start = time.monotonic()
-    server = Signet(folder, conf, server={"workers": 1}, wait=False)
+    # As many threads sign as there may be workers: all CPUs, as the tools beside it take them.
+    server = Signet(folder, conf, server={"workers": len(os.sched_getaffinity(0))}, wait=False)
     try:
         with load.Probe(server) as probe:
             probe.until(f"host{0:07d}.{zones.APEX}", "10.0.0.0", start)

@@ -33,7 +33,8 @@ def ask_until(port, stop, rng, tcp, counts, index):
         s.connect(("127.0.0.1", port))
         while not stop.is_set():
             name = rng.choice(names)
-            name = "race.test" if name == "@" else name + ".race.test"
+            zone = rng.choice(["race.test", "file.test"])
+            name = zone if name == "@" else f"{name}.{zone}"
             q = dns.message.make_query(name, rng.choice(["A", "TXT", "DS", "DNSKEY"]), use_edns=0,
                                        want_dnssec=rng.random() < 0.8).to_wire()
             s.send(struct.pack("!H", len(q)) + q if tcp else q)
@@ -51,13 +52,15 @@ def ask_until(port, stop, rng, tcp, counts, index):
 
 def test_queries_reloads_and_signing_at_once(tmp_path, token, run, seed):
     rng = random.Random(seed)
-    paths = {z: str(tmp_path / z) for z in ("race.test", "plain.test")}
+    paths = {z: str(tmp_path / z) for z in ("race.test", "plain.test", "file.test")}
     for path in paths.values():
         with open(path, "w") as f:
             f.write(zone_text(1, rng))
     conf = {"keystores": [token.keystore(sessions=3), {"name": "local", "type": "file"}],
-            "policies": [policy(**{"signature-validity": "2h", "signature-refresh": "1h"})],
+            "policies": [policy(**{"signature-validity": "2h", "signature-refresh": "1h"}),
+                         {"name": "here", "signing": "online", "csk": {"keystore": "local"}}],
             "zones": [{"name": "race.test", "file": paths["race.test"], "policy": "default", "watch": True},
+                      {"name": "file.test", "file": paths["file.test"], "policy": "here", "watch": True},
                       {"name": "plain.test", "file": paths["plain.test"], "watch": True}]}
     server = run(Signet, tmp_path, conf, env=token.env)
     stop = threading.Event()

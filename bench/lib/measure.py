@@ -59,6 +59,11 @@ def load(ctx, server, queries, do=False, **options):
     return row
 
 
+def warm(ctx, server, path, do=False):
+    """Asks the whole file once, uncounted, so that no server meets its own memory for the first time in a round."""
+    dnsperf(ctx, server, path, do, once=True)
+
+
 def rounds(ctx, subjects, label=""):
     """Each round runs every subject once, in an order that turns from round to round.
 

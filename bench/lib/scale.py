@@ -30,8 +30,8 @@ def ladder(ctx, axis, steps, ways):
         for way, options in ways.items():
             subjects = {str(step): lambda n, step=step, server=server, ask=ask: measure.load(
                 ctx, server, ask(mix, n), **options(step)) for step, (server, ask) in steps.items()}
-            for step in subjects:
-                subjects[step](0)
+            for subject in subjects.values():
+                subject(0)
             got = measure.rounds(ctx, subjects, f"{axis}, {mix}{way and ', ' + way}")
             first = measure.summary(next(iter(got.values())))
             for step, of_step in got.items():
@@ -47,6 +47,7 @@ def by_names(ctx):
     steps = {}
     for names in [n for n in NAMES if n <= max(ctx.names)] or ctx.names:
         server = servers.start(ctx, "signet", {zones.APEX: zones.plain(ctx, names)}, f"-names-{names}")
+        measure.warm(ctx, server, zones.every(ctx, names))
         steps[names] = server, lambda mix, n, names=names: zones.queries(ctx, mix, names, part=n)
     rows = ladder(ctx, "names", steps, {"": lambda step: {}})
     ctx.crew.stop(*[server for server, _ in steps.values()])

@@ -47,7 +47,9 @@ def table(result):
     lines = [[r["zone"], r["way"], r["server"], report.figure(r["per_cpu_second"]["median"]),
               f"{r['per_cpu_second']['min']:.0f} to {r['per_cpu_second']['max']:.0f}", report.ratio(r["of"].get("nsd")),
               report.ratio(r["of"].get("knot")), report.figure(r["qps"]["median"]), r["lost"]] for r in result["rows"]]
-    return (f"## TCP, {result['names']} names, the mix, {result['clients']} connections\n\n" +
+    return (f"## TCP, {result['names']} names, the mix, {result['clients']} connections\n\n"
+            "Where few answers came in a second, server and dnsperf waited for each other, and what is counted is a "
+            "server that is woken for each question.\n\n" +
             report.markdown(["zone", "connections", "server", "questions a CPU-second", "least to most", "of NSD's",
                              "of Knot's", "answers/s", "lost"], lines))
 

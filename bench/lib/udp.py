@@ -1,7 +1,5 @@
 """UDP: CPU time a question, by kind of answer, beside the peers and above the echo."""
 
-import statistics
-
 import check
 import measure
 import report
@@ -17,7 +15,7 @@ ECHOES = {"echo": "block", "echo-poll": "poll"}
 
 
 def start_all(ctx, names, kind):
-    """The servers of one kind of zone, all of them at once; each is idle while another is asked."""
+    """The servers of one kind of zone, all of them at once, warm; each is idle while another is asked."""
     path = zones.plain(ctx, names) if kind == "unsigned" else zones.signed(ctx, names)
     tag = f"-{kind}-{names}"
     started = {}
@@ -27,6 +25,9 @@ def start_all(ctx, names, kind):
     if kind == "signed":
         ctx.say(f"starting signet-online, {names} names")
         started["signet-online"] = servers.start(ctx, "signet-online", {zones.APEX: zones.plain(ctx, names)}, tag)
+    ctx.say("asking each every name once")
+    for server in started.values():
+        measure.warm(ctx, server, zones.every(ctx, names), kind == "signed")
     return started
 
 
@@ -107,13 +108,13 @@ def judge(result):
     return out
 
 
-def table(result):
-    peers = [s for s in ("nsd", "knot", "bind") if any(r["server"] == s for r in result["rows"])]
+def rows_table(rows):
+    peers = [s for s in ("nsd", "knot", "bind") if any(r["server"] == s for r in rows)]
     head = ["names", "zone", "mix", "server", "ns", "least to most", "above the echo",
             *[f"of {p}'s above" for p in peers], *[f"of {p}'s" for p in peers], "of the echo's", "answers/s", "batch",
             "octets", "lost"]
     lines = []
-    for r in result["rows"]:
+    for r in rows:
         of = r["of"]
         lines.append([r["names"], r["zone"], r["mix"], r["server"], report.figure(r["ns"]["median"]),
                       f"{r['ns']['min']:.0f} to {r['ns']['max']:.0f}", report.figure(r["above"]["median"]),
@@ -123,9 +124,13 @@ def table(result):
                       report.ratio(of.get("echo", {}).get("ns")), report.figure(r["qps"]["median"]),
                       report.ratio(r["batch"]["median"] if r["batch"] else None, 1),
                       report.figure(r["size"]["median"]), r["lost"]])
+    return report.markdown(head, lines)
+
+
+def table(result):
     loads = [[s["names"], s["zone"], s["server"], f"{s['load_s']:.2f}", report.figure(s["memory_mb"])]
              for s in result["servers"]]
-    return ("## UDP, CPU nanoseconds a question\n\n" + report.markdown(head, lines) + "\n\n" +
+    return ("## UDP, CPU nanoseconds a question\n\n" + rows_table(result["rows"]) + "\n\n" +
             report.markdown(["names", "zone", "server", "to serving, s", "memory, MB"], loads))
 
 
@@ -143,10 +148,3 @@ def plots(result):
                 out[f"udp-{kind}-{names}.svg"] = report.bars(
                     f"UDP, {names} names, {kind}: CPU above the blocking echo", "ns a question", groups, base="nsd")
     return out
-
-
-def overall(result):
-    """For one line on a terminal: the median over the judged mixes of signet's share of NSD's part."""
-    shares = [r["of"]["nsd"]["above"] for r in result["rows"]
-              if r["server"] == "signet" and r["mix"] in JUDGED and r["of"].get("nsd", {}).get("above")]
-    return statistics.median(shares) if shares else None

@@ -104,3 +104,17 @@ def queries(ctx, mix, names, count=None, apexes=(APEX,), part=0):
         rng = ctx.rng(repr(key))
         ctx.zones[key] = write_queries(os.path.join(ctx.folder("queries"), name), mix, rng, names, count, apexes)
     return ctx.zones[key]
+
+
+def every(ctx, names, apex=APEX):
+    """A file that asks every host and every cut of the zone once, in random order."""
+    key = ("every", names, apex)
+    if key not in ctx.zones:
+        path = os.path.join(ctx.folder("queries"), f"every-{names}-{apex}.queries")
+        lines = [f"host{i:07d}.{apex} A\n" for i in range(names)]
+        lines += [f"www.cut{i:07d}.{apex} A\n" for i in range(0, names, 10)]
+        ctx.rng(repr(key)).shuffle(lines)
+        with open(path, "w") as f:
+            f.writelines(lines)
+        ctx.zones[key] = path
+    return ctx.zones[key]

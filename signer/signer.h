@@ -45,9 +45,10 @@ enum status signer_want(struct signer *s, struct version *v, const struct node *
 bool signer_signs_here(const struct version *v, const struct node *n,
 		       const struct rrset *rs) MUST_USE;
 
-/* Signs every empty slot of v in the background order (apex, then canonical order), on the calling
- * builder thread, keeping a bounded number in flight. Returns when v is complete, or ST_EAGAIN when
- * a keystore failed (try later), or ST_EREFUSED when *stop became true (NULL: never). */
+/* Signs every empty slot of v in the background order (apex, then canonical order), keeping a
+ * bounded number in flight; with keys in the process on the calling builder thread and such as it
+ * starts and joins (signer_options.threads). Returns when v is complete, or ST_EAGAIN when a
+ * keystore failed (try later), or ST_EREFUSED when *stop became true (NULL: never). */
 enum status signer_complete(struct signer *s, struct version *v,
 			    const _Atomic(bool) *stop) MUST_USE;
 /* Signs, before publication, those new RRsets of a frozen version that stood in 'rrsets'. */

@@ -182,6 +182,10 @@ static void sort_part_outside(void *ctx, unsigned i)
 		p->runs[k].prefix[0] = 0;
 		p->runs[k].prefix[1] = 0;
 	}
+	p->in_order = true;
+	for (size_t k = 1; k < p->run_count && p->in_order; k++) {
+		p->in_order = run_before(s->c, &p->runs[k - 1], &p->runs[k]);
+	}
 	sort_runs(s->c, p->runs, p->run_count, p->spare);
 }
 

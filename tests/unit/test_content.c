@@ -266,6 +266,27 @@ static void test_sort_parts(void **state)
 	}
 }
 
+/* Alone in a part with the last name of the zone, the owner outside stands before it: it was lost.
+ */
+static void test_sort_outside_first(void **state)
+{
+	(void)state;
+	static const char *const owners[] = {"a", "b", "c", "d", "y.example.org.", "z"};
+	for (unsigned parts = 1; parts <= 6; parts++) {
+		struct content c;
+		content_init(&c, apex);
+		for (size_t i = 0; i < 6; i++) {
+			add(&c, owners[i], RR_A, 1, "\1\1\1\1", 4);
+		}
+		assert_int_equal(content_sort_parts(&c, parts), ST_OK);
+		assert_int_equal(c.record_count, 6);
+		for (size_t i = 1; i < c.record_count; i++) {
+			assert_true(name_compare(c.records[i - 1].owner, c.records[i].owner) < 0);
+		}
+		content_fini(&c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_sort_empty),
 		cmocka_unit_test(test_sort_many),
 		cmocka_unit_test(test_sort_parts),
+		cmocka_unit_test(test_sort_outside_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 #define UDP_ROUNDS                                                                                 \
 	8 /* full batches in a row before other sockets, timers and the inbox get their turn */
 #define UDP_STOP_ROUNDS 64 /* what a receive buffer holds of small questions */
+/* Replies to parked questions that may wait for each other. */
+#define UDP_REPLIES 8
 /* Longer questions are dropped: no client sends one. */
 #define UDP_IN_MAX 2048
 
@@ -32,6 +34,18 @@ struct udp_batch {
 	uint8_t headers[UDP_BATCH]; /* items[i] came with in[headers[i]] */
 	size_t answer_room;
 	uint8_t answers[]; /* UDP_BATCH times answer_room */
+};
+
+/* Of one socket. Sent together, since what is sent alone costs the waking of whom it is for. */
+struct udp_replies {
+	const struct udp_socket *owner;
+	unsigned count;
+	struct mmsghdr out[UDP_REPLIES];
+	struct iovec iov[UDP_REPLIES];
+	struct sockaddr_in6 peers[UDP_REPLIES]; /* holds a sockaddr_in as well */
+	union udp_control controls[UDP_REPLIES];
+	size_t room;
+	uint8_t data[]; /* UDP_REPLIES times room */
 };
 
 static enum status batch_new(size_t answer_room, struct udp_batch **out)
@@ -59,10 +73,12 @@ enum status udp_bind(struct worker *w, struct diags *d)
 	if (st != ST_OK) {
 		return st;
 	}
+	u->replies = calloc(1, sizeof(*u->replies) + (size_t)UDP_REPLIES * w->conf->udp_size);
 	u->sockets = calloc(w->conf->listen_count, sizeof(*u->sockets));
-	if (u->sockets == NULL) {
+	if (u->replies == NULL || u->sockets == NULL) {
 		return ST_ENOMEM;
 	}
+	u->replies->room = w->conf->udp_size;
 	for (size_t i = 0; i < w->conf->listen_count; i++) {
 		const struct conf_address *a = &w->conf->listen[i];
 		struct udp_socket *s = &u->sockets[i];
@@ -296,21 +312,41 @@ static void control_fill(struct msghdr *hdr, union udp_control *control, int lev
 void udp_reply(struct worker *w, const struct park_reply *reply, const uint8_t *out, size_t len)
 {
 	const struct udp_socket *s = &w->udp.sockets[reply->socket];
-	struct iovec iov = {(void *)(uintptr_t)out, len};
-	union udp_control control = {0};
-	struct mmsghdr msg = {.msg_hdr = {.msg_name = (void *)(uintptr_t)&reply->peer,
-					  .msg_namelen = reply->peer_len,
-					  .msg_iov = &iov,
-					  .msg_iovlen = 1}};
+	struct udp_replies *r = w->udp.replies;
 
+	if (r->owner != s) {
+		udp_flush(w);
+	}
+	r->owner = s;
+	unsigned at = r->count++;
+	struct msghdr *hdr = &r->out[at].msg_hdr;
+	memcpy(&r->peers[at], &reply->peer, reply->peer_len);
+	r->iov[at] = (struct iovec){r->data + at * r->room, len};
+	memcpy(r->iov[at].iov_base, out, len);
+	*hdr = (struct msghdr){.msg_name = &r->peers[at],
+			       .msg_namelen = reply->peer_len,
+			       .msg_iov = &r->iov[at],
+			       .msg_iovlen = 1};
 	if (s->wildcard && reply->peer.in4.sin_family == AF_INET) {
-		control_fill(&msg.msg_hdr, &control, IPPROTO_IP, IP_PKTINFO, &reply->local.in4,
+		control_fill(hdr, &r->controls[at], IPPROTO_IP, IP_PKTINFO, &reply->local.in4,
 			     sizeof(reply->local.in4));
 	} else if (s->wildcard) {
-		control_fill(&msg.msg_hdr, &control, IPPROTO_IPV6, IPV6_PKTINFO, &reply->local.in6,
+		control_fill(hdr, &r->controls[at], IPPROTO_IPV6, IPV6_PKTINFO, &reply->local.in6,
 			     sizeof(reply->local.in6));
 	}
-	batch_send(w, s->fd, &msg, 1);
+	if (r->count == UDP_REPLIES) {
+		udp_flush(w);
+	}
+}
+
+void udp_flush(struct worker *w)
+{
+	struct udp_replies *r = w->udp.replies;
+
+	if (r->count > 0) {
+		batch_send(w, r->owner->fd, r->out, r->count);
+		r->count = 0;
+	}
 }
 
 void udp_stop(struct worker *w)
@@ -334,5 +370,6 @@ void udp_fini(struct udp *u)
 	}
 	free(u->sockets);
 	free(u->batch);
+	free(u->replies);
 	*u = (struct udp){0};
 }

@@ -21,13 +21,16 @@ struct udp {
 	struct udp_socket *sockets;
 	size_t count;
 	struct udp_batch *batch; /* of whichever socket is being read */
+	struct udp_replies *replies;
 };
 
 enum status udp_bind(struct worker *w, struct diags *d) MUST_USE;
 /* The loop is there, and does not run yet. */
 enum status udp_start(struct worker *w) MUST_USE;
-/* One answer to a question that was parked. */
+/* One answer to a question that was parked, of at most conf->udp_size octets. It is sent with those
+ * that follow, a few later at most, or by udp_flush(). */
 void udp_reply(struct worker *w, const struct park_reply *reply, const uint8_t *out, size_t len);
+void udp_flush(struct worker *w);
 /* Answers what has come, and reads no more; replies can still be sent. */
 void udp_stop(struct worker *w);
 /* After udp_stop() and once the loop has ended. Takes half-built ones. */

@@ -181,6 +181,7 @@ static void parked_serve(struct worker *w)
 	while ((q = park_next(&w->park)) != NULL) {
 		parked_ask(w, q, parked_mode(q, now_ms), now_ms);
 	}
+	udp_flush(w);
 	w->park_changed = true;
 	worker_batch_end(w);
 }
@@ -203,6 +204,9 @@ void worker_sign_some(struct worker *w)
 		parked_ask(w, q, ANSWER_AGAIN, now_ms);
 	}
 	w->sign_now = 0;
+	if (w->park.later_count == 0) {
+		udp_flush(w);
+	}
 	w->park_changed = true;
 	worker_batch_end(w);
 }

@@ -232,6 +232,34 @@ static void test_others_go_between_signatures(void **state)
 	assert_int_equal(signatures_made(), 4);
 }
 
+/* What was signed one after the other is sent together, and waits for eight at most. */
+static void test_cold_answers_leave_together(void **state)
+{
+	struct fixture *f = *state;
+	char text[64];
+
+	hold_worker(f);
+	for (unsigned i = 0; i < 10; i++) {
+		snprintf(text, sizeof(text), "%04uc%04u", i, i);
+		udp_send(f, text);
+	}
+	permit(&stub.signs, 7);
+	permit(&stub.asks, UINT_MAX);
+	udp_expect(f, "heldg0");
+	await_held();
+	assert_true(nothing_comes(f->udp));
+	permit(&stub.signs, 2);
+	await_held();
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(text, sizeof(text), "%04uc%04uA", i, i);
+		udp_expect(f, text);
+	}
+	assert_true(nothing_comes(f->udp));
+	permit(&stub.signs, UINT_MAX);
+	udp_expect(f, "0008c0008A");
+	udp_expect(f, "0009c0009A");
+}
+
 static void test_cold_is_signed_between_full_batches(void **state)
 {
 	struct fixture *f = *state;
@@ -435,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_warm_before_cold_in_a_batch),
 		CASE(test_others_go_between_signatures),
+		CASE(test_cold_answers_leave_together),
 		CASE(test_cold_is_signed_between_full_batches),
 		CASE(test_a_retransmission_is_dropped),
 		CASE(test_tcp_and_udp),

@@ -20,6 +20,8 @@
 #define SPARE 2
 /* A longer directive is not looked for: the chunk behind it is read again. */
 #define DIRECTIVE_MAX ((size_t)2048)
+/* An entry is followed so far behind its chunk, and a chunk's size more. */
+#define OVERHANG ((size_t)256)
 
 struct chunk {
 	const char *start;
@@ -95,11 +97,12 @@ static uint32_t count_lines(const char *p, const char *end)
 static void expect_directives(struct reader_state *at, const struct chunks *k, const char *p,
 			      const char *stop)
 {
-	for (; p < stop && (p = memchr(p, '$', (size_t)(stop - p))) != NULL; p++) {
+	while (p < stop && (p = memchr(p, '$', (size_t)(stop - p))) != NULL) {
 		struct scan s;
 		const char *why;
 		size_t len = (size_t)(k->end - p);
 		if (p > k->text && p[-1] != '\n') {
+			p++;
 			continue;
 		}
 		scan_init(&s, p, len < DIRECTIVE_MAX ? len : DIRECTIVE_MAX, 1);
@@ -111,6 +114,8 @@ static void expect_directives(struct reader_state *at, const struct chunks *k, c
 				(void)reader_ttl(&s, at);
 			}
 		}
+		/* On behind what it went over: no octet is scanned twice. */
+		p = s.pos;
 		scan_fini(&s);
 	}
 }
@@ -130,9 +135,19 @@ static struct chunk *give(struct chunks *k)
 	return c;
 }
 
+/* Where reading ahead ends in any case: a parenthesis that only seems to be open would have every
+ * chunk read on to the end of the text. */
+static const char *ahead_end(const struct chunks *k, const struct chunk *c)
+{
+	size_t most = k->chunk_bytes < SIZE_MAX - OVERHANG ? k->chunk_bytes + OVERHANG : SIZE_MAX;
+	size_t behind = (size_t)(k->end - c->stop);
+	return c->stop + (behind < most ? behind : most);
+}
+
 static void read_ahead(const struct chunks *k, struct chunk *c)
 {
 	struct reader *r = c->r;
+	const char *end = ahead_end(k, c);
 	struct source src = *k->src;
 	struct scan s;
 	src.owner_len = 0;
@@ -143,9 +158,10 @@ static void read_ahead(const struct chunks *k, struct chunk *c)
 	r->wrote_ttl = false;
 	r->at = c->expected;
 	r->owner = NULL;
-	scan_init(&s, c->start, (size_t)(k->end - c->start), c->line);
+	scan_init(&s, c->start, (size_t)(end - c->start), c->line);
 	enum status st = reader_entries(r, &src, &s, c->stop);
-	c->fine = st == ST_OK && !r->stuck;
+	/* What reaches the end may go on behind it. */
+	c->fine = st == ST_OK && !r->stuck && (s.pos < end || end == k->end);
 	c->end = s.entry;
 	c->end_line = s.entry_line;
 	scan_fini(&s);

@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#define SPACES_50 "                                                  "
+#define SPACES	  SPACES_50 SPACES_50 SPACES_50 SPACES_50 SPACES_50 SPACES_50
+
 static void check_text(const char *what, const char *text, size_t len)
 {
 	static const size_t sizes[] = {1, 2, 5, 16, 61, 257, 1021};
@@ -56,6 +59,13 @@ static void test_texts(void **state)
 		"$TTL 1\n(\n;\n)\na A 1.1.1.1 ; (\nb A 1.1.1.1\n(\n)\n(\nc A 1.1.1.1 )\nd A "
 		"1.1.1.1\n",
 		"$TTL 1\n\\$TTL A 1.1.1.1\n$ttl 2\n@ A 1.1.1.1\n$\na A 1.1.1.1\n$x\nb A 1.1.1.1\n",
+		/* An entry that seems to go on for ever, and directives within one. */
+		"$TTL 1\na TXT \"b ( c\\\nb ( c\\\nb ( c\\\n\"\n" SPACES
+		"\nd A 1.1.1.1\ne A 1.1.1.1\n" SPACES "\nf A 1.1.1.1\n" SPACES SPACES
+		"g TXT (" SPACES "x\n)\nh TXT \"" SPACES "\\\n" SPACES "\"\ni A 1.1.1.1\n",
+		"$TTL 1\na TXT (\n$(\n$TTL 2 (\n$ORIGIN s\n) ) )\n$TTL 3 (\n$TTL 4\n)\nb A "
+		"1.1.1.1\n$TTL "
+		"5 ; (\nc A 1.1.1.1\nd A 1.1.1.1\n",
 		/* What is not read ahead. */
 		"$TTL 1\na A 1.1.1.1\n$GENERATE 1-3 h$ A 1.1.1.$\n A 1.1.1.4\n$GENERATE 1-2 x A "
 		"y\nb "

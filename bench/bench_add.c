@@ -32,10 +32,15 @@ static size_t in_use(void)
 
 static size_t resident(void)
 {
-	size_t total;
+	char line[128];
+	char *end = line;
 	size_t pages = 0;
 	FILE *f = fopen("/proc/self/statm", "r");
-	if (f == NULL || fscanf(f, "%zu %zu", &total, &pages) != 2) {
+	if (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		strtoul(line, &end, 10);
+		pages = strtoul(end, NULL, 10);
+	}
+	if (pages == 0) {
 		fprintf(stderr, "what is resident is not known\n");
 	}
 	if (f != NULL) {

@@ -281,7 +281,7 @@ static bool class_parse(struct class *c, char *text, bool dnssec)
 			return false;
 		}
 	}
-	strcpy(c->name, name);
+	memcpy(c->name, name, strlen(name) + 1);
 	c->rate = strtod(rate, NULL);
 	c->once = rest != NULL && strcmp(rest, "once") == 0;
 	return c->rate > 0 && c->rate <= 1e7 && (rest == NULL || c->once) &&

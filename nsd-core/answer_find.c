@@ -146,16 +146,17 @@ static size_t probe_hosts(struct found *f, struct host_probe *probes)
 {
 	const struct rrset *ns = first_rrset(f);
 	const uint8_t *end = ns->data + ns->size;
-	for (const uint8_t *p = ns->data; p < end && f->host_count < FOUND_HOSTS_MAX;
-	     p = rdata_next(p)) {
-		struct host_probe *probe = &probes[f->host_count];
-		probe->host = &f->hosts[f->host_count++];
+	unsigned count = 0;
+	for (const uint8_t *p = ns->data; p < end && count < FOUND_HOSTS_MAX; p = rdata_next(p)) {
+		struct host_probe *probe = &probes[count];
+		probe->host = &f->hosts[count++];
 		probe->host->name = rdata_at(p).data;
 		probe->hash = name_hash(probe->host->name);
 		probe->names = &f->version->names;
 		probe->page = nindex_page(probe->names, probe->hash);
 	}
-	return f->host_count;
+	f->host_count = count;
+	return count;
 }
 
 /* Addresses that go with referrals. */

@@ -145,13 +145,14 @@ enum status draft_build_chain(struct draft *d)
 	struct btree_cursor c;
 	const struct node *n;
 	size_t count = 0;
-	size_t size = d->order.count * sizeof(n);
+	/* One more than there can be, so that an empty zone is no case of its own. */
+	size_t size = (d->order.count + 1) * sizeof(n);
 
 	if (d->chain_built) {
 		return ST_OK;
 	}
-	const struct node **nodes = size == 0 ? NULL : bulk_alloc(size);
-	if (nodes == NULL && size > 0) {
+	const struct node **nodes = bulk_alloc(size);
+	if (nodes == NULL) {
 		return ST_ENOMEM;
 	}
 	btree_cursor_init(&c, &d->order);

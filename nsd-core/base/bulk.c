@@ -16,6 +16,12 @@ static size_t rounded(size_t size)
 	return (size + to - 1) & ~(to - 1);
 }
 
+/* Where the kernel has no huge pages they are small ones. */
+static void advise(void *p, size_t size)
+{
+	(void)madvise(p, size, MADV_HUGEPAGE);
+}
+
 /* Huge pages must lie at multiples of their size: more is mapped, and the ends given back. */
 static void *map(size_t size)
 {
@@ -35,8 +41,7 @@ static void *map(size_t size)
 			munmap(p + before + size, slack - before);
 		}
 		p += before;
-		/* Where the kernel has none the pages are small ones. */
-		(void)madvise(p, size, MADV_HUGEPAGE);
+		advise(p, size);
 	}
 	return p;
 }
@@ -62,12 +67,16 @@ void *bulk_grow(void *p, size_t old, size_t size)
 		return NULL;
 	}
 	if (old >= LARGE) {
-		/* Page tables are moved, not octets. */
+		/* Page tables are moved, not octets; and all of the new place becomes one mapping,
+		 * since Linux before 6.17 cannot move what lies in several. */
 		void *moved =
-			mremap(p, rounded(old), rounded(old), MREMAP_MAYMOVE | MREMAP_FIXED, more);
-		if (moved != MAP_FAILED) {
-			return more;
+			mremap(p, rounded(old), rounded(size), MREMAP_MAYMOVE | MREMAP_FIXED, more);
+		if (moved == MAP_FAILED) {
+			/* The place may be free again by now, and another thread's. */
+			return NULL;
 		}
+		advise(more, rounded(size));
+		return more;
 	}
 	if (old > 0) {
 		memcpy(more, p, old);

@@ -4,7 +4,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -58,6 +61,44 @@ static void test_alloc(void **state)
 	assert_null(bulk_alloc(SIZE_MAX / 4));
 }
 
+/* Does the buffer lie in one mapping? */
+static bool is_one_mapping(const void *p, size_t size)
+{
+	uintptr_t start = (uintptr_t)p;
+	char line[512];
+	bool found = false;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	assert_non_null(maps);
+	while (!found && fgets(line, sizeof(line), maps) != NULL) {
+		char *end;
+		uintptr_t from = strtoull(line, &end, 16);
+		uintptr_t to = strtoull(end + 1, NULL, 16);
+		found = from <= start && start + size <= to;
+	}
+	fclose(maps);
+	return found;
+}
+
+/* Linux before 6.17 moves one mapping only. */
+static void test_grow_mapping(void **state)
+{
+	(void)state;
+	size_t size = MB + MB / 2;
+	uint8_t *p = bulk_alloc(size);
+	assert_non_null(p);
+	fill(p, 0, size);
+	while (size < 24 * MB) {
+		p = bulk_grow(p, size, size * 2);
+		assert_non_null(p);
+		assert_filled(p, size);
+		fill(p, size, size * 2);
+		size *= 2;
+		assert_true((uintptr_t)p % BULK_PAGE == 0);
+		assert_true(is_one_mapping(p, size));
+	}
+	bulk_free(p, size);
+}
+
 /* Whole pages only, and the rest stays. */
 static void test_discard(void **state)
 {
@@ -109,9 +150,8 @@ static void test_parallel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_grow),
-		cmocka_unit_test(test_alloc),
-		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_grow),	 cmocka_unit_test(test_grow_mapping),
+		cmocka_unit_test(test_alloc),	 cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_parallel),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,14 +209,16 @@ static enum status read_again(struct chunks *k, const struct chunk *c)
 	return st;
 }
 
-/* What was taken over is not looked at again. */
-static void let_go(const struct chunks *k, const char *before)
+/* What was taken over is not looked at again. Where an entry went on behind the chunk, others may
+ * be reading what it went over. */
+static void let_go(const struct chunks *k, const char *before, const char *stop)
 {
 	struct file_text *whole = k->src->whole;
-	if (whole != NULL) {
+	const char *end = k->taken < stop ? k->taken : stop;
+	if (whole != NULL && before < end) {
 		/* Of the page where the last one ended the rest has been read by now. */
 		size_t from = (size_t)(before - k->text) / BULK_PAGE * BULK_PAGE;
-		bulk_discard(whole->text, whole->room, from, (size_t)(k->taken - k->text));
+		bulk_discard(whole->text, whole->room, from, (size_t)(end - k->text));
 	}
 }
 
@@ -264,7 +266,7 @@ static void take_next(struct chunks *k)
 	k->taking = true;
 	pthread_mutex_unlock(&k->lock);
 	enum status st = take(k, c, &again);
-	let_go(k, before);
+	let_go(k, before, c->stop);
 	pthread_mutex_lock(&k->lock);
 	k->taking = false;
 	k->taken_count++;

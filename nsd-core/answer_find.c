@@ -106,7 +106,7 @@ static void find_proofs(struct found *const *open, size_t count)
 		struct found *f = open[i];
 		f->searched = wants_search(f);
 		if (f->searched) {
-			sort_key_init(&f->key, f->name.wire);
+			sort_key_init_ref(&f->key, &f->name);
 			f->nsec = (struct btree_floor){.tree = &f->version->chain, .key = &f->key};
 			floors[searches++] = &f->nsec;
 		}

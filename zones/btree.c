@@ -17,21 +17,62 @@ static int compare_octets(const uint8_t *a, size_t a_len, const uint8_t *b, size
 	return a_len < b_len ? -1 : a_len > b_len;
 }
 
-static int compare_node(const struct sort_key *key, const struct node *n)
+/* A key that is plain, and a node's name; in their first 'from' octets the keys agree. Compared
+ * label by label, as the order is defined (RFC 4034 6.1): the node's key is not made. */
+static int compare_plain(const struct sort_key *key, size_t from, const struct node *n)
 {
+	const uint8_t *name = node_name(n);
+	size_t end = n->name_len - 1U;
+	while (from < end) {
+		/* The label where they may differ. Those behind it are equal, and so take as many
+		 * octets in the key as in the name. */
+		const uint8_t *label = name;
+		size_t start = end - *label - 1U;
+		while (start > from) {
+			label += *label + 1;
+			start -= *label + 1U;
+		}
+		const uint8_t *a = key->octets + from;
+		const uint8_t *b = label + 1 + (from - start);
+		for (const uint8_t *last = label + *label; b <= last; a++, b++) {
+			/* A zero ends the key's label, even where the name has one. */
+			if (*a != *b || *a == 0) {
+				return *a == 0 ? -1 : *a - *b;
+			}
+		}
+		if (*a != 0) {
+			return 1;
+		}
+		from = start + *label + 1U;
+	}
+	return key->len > from;
+}
+
+static int compare_node(const struct sort_key *key, size_t from, const struct node *n)
+{
+	if (key->plain) {
+		return compare_plain(key, from, n);
+	}
 	struct sort_key other;
 	sort_key_init(&other, node_name(n));
 	return compare_octets(key->octets, key->len, other.octets, other.len);
 }
 
-static uint64_t key_head(const struct sort_key *key, size_t from)
+/* A key is less than 0 where it ends within the prefix: no key has two zeros in a row, so that
+ * those behind it are less than what stands there. */
+static int compare_prefix(const struct sort_key *key, const struct btree_page *p)
 {
-	uint8_t head[8] = {0};
-	if (key->len > from) {
-		size_t len = key->len - from;
-		memcpy(head, key->octets + from, len < sizeof(head) ? len : sizeof(head));
+	const uint8_t *prefix = page_prefix(p);
+	for (size_t at = 0; at < p->prefix_len; at += 8) {
+		size_t left = p->prefix_len - at;
+		unsigned beyond = left < 8 ? (unsigned)(64 - 8 * left) : 0;
+		uint64_t a = be64_get(key->octets + at) >> beyond;
+		uint64_t b = be64_get(prefix + at) >> beyond;
+		if (a != b) {
+			return a < b ? -1 : 1;
+		}
 	}
-	return be64_get(head);
+	return 0;
 }
 
 /* Heads less than 'head'. */
@@ -46,24 +87,20 @@ static unsigned lower_bound(const uint64_t *heads, unsigned count, uint64_t head
 	return at + (count == 1 && heads[at] < head);
 }
 
-unsigned page_search(const struct btree_page *p, const struct sort_key *key, bool *exact)
+/* Among the entries from 'low' on whose head is the key's. */
+static unsigned search_equal(const struct btree_page *p, unsigned low, const struct sort_key *key,
+			     bool *exact)
 {
-	*exact = false;
-	size_t common = key->len < p->prefix_len ? key->len : p->prefix_len;
-	int order = memcmp(key->octets, page_prefix(p), common);
-	if (order != 0 || common < p->prefix_len) {
-		return order > 0 ? p->count : 0;
-	}
-	const uint64_t *heads = page_heads(p);
-	uint64_t head = key_head(key, p->prefix_len);
-	unsigned low = lower_bound(heads, p->count, head);
-	unsigned high = low;
-	while (high < p->count && heads[high] == head) {
-		high++;
-	}
+	const uint64_t *heads = page_heads(p) + low;
+	unsigned count = p->count - low;
+	uint64_t head = heads[0];
+	unsigned high = low + (head < UINT64_MAX ? lower_bound(heads, count, head + 1) : count);
+	/* Equal heads are equal octets: a key that ends there is padded with zeros, and no other
+	 * has two of them in a row. */
+	size_t from = p->prefix_len + sizeof(head);
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		order = compare_node(key, page_nodes(p)[middle]);
+		int order = compare_node(key, from, page_nodes(p)[middle]);
 		if (order == 0) {
 			*exact = true;
 			return middle;
@@ -75,6 +112,20 @@ unsigned page_search(const struct btree_page *p, const struct sort_key *key, boo
 		}
 	}
 	return low;
+}
+
+unsigned page_search(const struct btree_page *p, const struct sort_key *key, bool *exact)
+{
+	*exact = false;
+	int order = compare_prefix(key, p);
+	if (order != 0) {
+		return order > 0 ? p->count : 0;
+	}
+	/* The key is at least as long as the prefix. */
+	uint64_t head = be64_get(key->octets + p->prefix_len);
+	const uint64_t *heads = page_heads(p);
+	unsigned low = lower_bound(heads, p->count, head);
+	return low < p->count && heads[low] == head ? search_equal(p, low, key, exact) : low;
 }
 
 unsigned page_child_for(const struct btree_page *p, const struct sort_key *key)

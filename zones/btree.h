@@ -18,13 +18,27 @@ struct btree {
 
 /* A name's sort key, made once for many searches. */
 struct sort_key {
-	size_t len;
-	uint8_t octets[NAME_KEY_MAX];
+	size_t len; /* at most 504: there is always room for a word behind the key */
+	bool plain; /* no octet is escaped: the key has the name's octets, label by label */
+	uint8_t octets[NAME_KEY_MAX]; /* a word of zeros behind the key */
 };
+
+static inline void sort_key_end(struct sort_key *key, size_t name_octets)
+{
+	key->plain = key->len + 1 == name_octets;
+	memset(key->octets + key->len, 0, sizeof(uint64_t));
+}
 
 static inline void sort_key_init(struct sort_key *key, const uint8_t *name)
 {
 	key->len = name_sort_key(name, key->octets);
+	sort_key_end(key, name_len(name));
+}
+
+static inline void sort_key_init_ref(struct sort_key *key, const struct name_ref *ref)
+{
+	key->len = name_ref_sort_key(ref, key->octets);
+	sort_key_end(key, ref->len);
 }
 
 /* NULL where there is none. */

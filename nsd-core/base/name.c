@@ -57,35 +57,44 @@ static inline uint8_t lower1(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
 }
 
+/* Most names come in lower case, as they are stored. */
+static inline bool words_equal_nocase(uint64_t a, uint64_t b)
+{
+	return a == b || lower8(a) == lower8(b);
+}
+
 static bool octets_equal_nocase(const uint8_t *a, const uint8_t *b, size_t len)
 {
-	for (; len >= 8; a += 8, b += 8, len -= 8) {
-		if (lower8(load8(a)) != lower8(load8(b))) {
+	if (len < 8) {
+		return words_equal_nocase(load_tail(a, len), load_tail(b, len));
+	}
+	for (size_t at = 0; at + 8 < len; at += 8) {
+		if (!words_equal_nocase(load8(a + at), load8(b + at))) {
 			return false;
 		}
 	}
-	return lower8(load_tail(a, len)) == lower8(load_tail(b, len));
+	/* The last word overlaps the one before it. */
+	return words_equal_nocase(load8(a + len - 8), load8(b + len - 8));
 }
 
 /* As memcmp() over the octets in lower case, for len octets. */
 static int octets_compare_nocase(const uint8_t *a, const uint8_t *b, size_t len)
 {
-	uint64_t va;
-	uint64_t vb;
-
 	for (;; a += 8, b += 8, len -= 8) {
 		bool last = len < 8;
-		va = lower8(last ? load_tail(a, len) : load8(a));
-		vb = lower8(last ? load_tail(b, len) : load8(b));
-		if (va != vb) {
-			break;
+		uint64_t va = last ? load_tail(a, len) : load8(a);
+		uint64_t vb = last ? load_tail(b, len) : load8(b);
+		if (!words_equal_nocase(va, vb)) {
+			/* The first octet of the text is the most significant one of the swapped
+			 * word. */
+			va = __builtin_bswap64(lower8(va));
+			vb = __builtin_bswap64(lower8(vb));
+			return va < vb ? -1 : 1;
 		}
 		if (last) {
 			return 0;
 		}
 	}
-	/* The first octet of the text is the most significant one of the swapped word. */
-	return __builtin_bswap64(va) < __builtin_bswap64(vb) ? -1 : 1;
 }
 
 /* Where each label starts, the root's included; returns how many without the root. */
@@ -313,17 +322,29 @@ static uint8_t *sort_key_label(uint8_t *key, const uint8_t *label)
 	return key;
 }
 
-size_t name_sort_key(const uint8_t *name, uint8_t *key)
+static inline size_t sort_key_labels(const uint8_t *name, const uint8_t *offsets, unsigned labels,
+				     uint8_t *key)
 {
-	uint8_t offsets[NAME_MAX_LABELS + 1];
-	unsigned left = label_offsets(name, offsets);
 	uint8_t *p = key;
 
-	while (left > 0) {
-		p = sort_key_label(p, name + offsets[--left]);
+	while (labels > 0) {
+		p = sort_key_label(p, name + offsets[--labels]);
 		*p++ = 0;
 	}
 	return (size_t)(p - key);
+}
+
+size_t name_sort_key(const uint8_t *name, uint8_t *key)
+{
+	uint8_t offsets[NAME_MAX_LABELS + 1];
+	unsigned labels = label_offsets(name, offsets);
+
+	return sort_key_labels(name, offsets, labels, key);
+}
+
+size_t name_ref_sort_key(const struct name_ref *ref, uint8_t *key)
+{
+	return sort_key_labels(ref->wire, ref->offset, ref->labels, key);
 }
 
 /* Both halves of the product of 64 by 64 bits: every bit of the input reaches every bit below. */
@@ -339,7 +360,17 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
 #define HASH_MUL UINT64_C(0x6a09e667f3bcc909)
 #define HASH_LEN UINT64_C(0xbb67ae8584caa73b)
 
-uint64_t name_hash_label(uint64_t parent, const uint8_t *label)
+/* load_tail(), faster where at least 8 octets from 'start' on end with these n. */
+static inline uint64_t load_last(const uint8_t *start, const uint8_t *p, size_t n)
+{
+	if (n > 0 && p + n - start >= 8) {
+		return load8(p + n - 8) >> (64 - 8 * n);
+	}
+	return load_tail(p, n);
+}
+
+/* 'name': at or before the label, and nothing but octets of a name from there on. */
+static inline uint64_t hash_label(uint64_t parent, const uint8_t *name, const uint8_t *label)
 {
 	const uint8_t *p = label + 1;
 	size_t left = *label;
@@ -349,7 +380,12 @@ uint64_t name_hash_label(uint64_t parent, const uint8_t *label)
 		hash = fold(hash ^ lower8(load8(p)), HASH_MUL);
 	}
 	/* Twice: after once the top bits of labels that differ in a few digits lie too evenly. */
-	return fold(fold(hash ^ lower8(load_tail(p, left)), HASH_MUL), HASH_MUL);
+	return fold(fold(hash ^ lower8(load_last(name, p, left)), HASH_MUL), HASH_MUL);
+}
+
+uint64_t name_hash_label(uint64_t parent, const uint8_t *label)
+{
+	return hash_label(parent, label, label);
 }
 
 uint64_t name_hash(const uint8_t *name)
@@ -359,7 +395,7 @@ uint64_t name_hash(const uint8_t *name)
 	uint64_t hash = NAME_HASH_ROOT;
 
 	while (left > 0) {
-		hash = name_hash_label(hash, name + offsets[--left]);
+		hash = hash_label(hash, name, name + offsets[--left]);
 	}
 	return hash;
 }
@@ -374,7 +410,7 @@ void name_ref_init(struct name_ref *ref, const uint8_t *name)
 	ref->labels = (uint8_t)labels;
 	ref->hash[0] = hash;
 	for (unsigned n = 1; n <= labels; n++) {
-		hash = name_hash_label(hash, name + ref->offset[labels - n]);
+		hash = hash_label(hash, name, name + ref->offset[labels - n]);
 		ref->hash[n] = hash;
 	}
 }

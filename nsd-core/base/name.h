@@ -76,6 +76,8 @@ struct name_ref {
 };
 
 void name_ref_init(struct name_ref *ref, const uint8_t *name);
+/* As name_sort_key(). */
+size_t name_ref_sort_key(const struct name_ref *ref, uint8_t *key);
 /* The ancestor (or the name itself) that has n labels. Borrowed. */
 static inline const uint8_t *name_ref_at(const struct name_ref *ref, unsigned n)
 {

@@ -366,6 +366,62 @@ static void test_snapshots(void **state)
 	free_pool(&p);
 }
 
+/* Keys that agree in the page's prefix and the head behind it, and differ in what comes then: in
+ * length, in octets that are escaped, in a label farther left. */
+static void test_equal_heads(void **state)
+{
+	(void)state;
+	static const char *const names[] = {
+		"test",
+		"a.test",
+		"common-beginning.test",
+		"common-beginnings.test",
+		"common-beginning\\000.test",
+		"common-beginning\\000\\000.test",
+		"common-beginning\\001.test",
+		"common-beginning\\002.test",
+		"common-beginning\\000s.test",
+		"common-\\000beginning.test",
+		"common-c.test",
+		"common-.test",
+		"common-b.test",
+		"\\000.common-beginning.test",
+		"\\001.common-beginning.test",
+		"b.common-beginning.test",
+		"b\\000.common-beginning.test",
+		"b.b.common-beginning.test",
+		"\\000.b.common-beginning.test",
+		"b.common-beginning\\000.test",
+		"\\255\\255\\255\\255\\255\\255\\255\\255.test",
+		"\\255\\255\\255\\255\\255\\255\\255\\255\\255.test",
+	};
+	enum { COUNT = sizeof(names) / sizeof(names[0]) };
+	struct pool p = {calloc(COUNT, sizeof(struct node *)), COUNT};
+	for (size_t i = 0; i < COUNT; i++) {
+		struct wire_name name = wire(names[i]);
+		p.nodes[i] = node_named(&name);
+	}
+	qsort(p.nodes, COUNT, sizeof(*p.nodes), compare_nodes);
+	/* Each name by itself absent, every other one, and none. */
+	for (size_t absent = 0; absent < COUNT + 2; absent++) {
+		struct btree t = {0};
+		struct retired retired = {0};
+		struct cow cow = {.stamp = 1, .retired = &retired};
+		bool present[COUNT];
+		for (size_t i = 0; i < COUNT; i++) {
+			present[i] = absent < COUNT ? i != absent : absent == COUNT || i % 2 == 0;
+			if (present[i]) {
+				assert_int_equal(btree_insert(&t, &cow, p.nodes[i]), ST_OK);
+			}
+		}
+		check_tree(&t, &p, present);
+		check_searches(&t, &p, present);
+		btree_free(&t, 0);
+		retired_fini(&retired);
+	}
+	free_pool(&p);
+}
+
 /* An abandoned change frees its own pages only. */
 static void test_abandon(void **state)
 {
@@ -443,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_sorted_order_fills_pages),
 		cmocka_unit_test(test_prefix_gets_shorter),
+		cmocka_unit_test(test_equal_heads),
 		cmocka_unit_test(test_abandon),
 		cmocka_unit_test(test_replace),
 	};

@@ -1,5 +1,7 @@
 #include "nsd-core/encode.h"
 
+#include <endian.h>
+
 #define POINTER	    0xc000 /* RFC 1035 4.1.4 */
 #define POINTER_MAX 0x3fff
 #define RR_FIXED    8 /* type, class, TTL */
@@ -227,19 +229,10 @@ static bool put_rdata_compressed(struct encoder *e, struct compressible c, struc
 	return true;
 }
 
-/* What all records of an RRset start with: a pointer to the owner, type, class and TTL. */
-struct record_head {
-	uint8_t octets[2 + RR_FIXED];
-};
-
-static struct record_head make_head(uint16_t owner_at, uint16_t type, uint32_t ttl)
+/* Type, class and TTL, as they go out. */
+static uint64_t fixed_part(uint16_t type, uint32_t ttl)
 {
-	struct record_head h;
-	be16_put(h.octets, (uint16_t)(POINTER | owner_at));
-	be16_put(h.octets + 2, type);
-	be16_put(h.octets + 4, CLASS_IN);
-	be32_put(h.octets + 6, ttl);
-	return h;
+	return htobe64((uint64_t)type << 48 | (uint64_t)CLASS_IN << 32 | ttl);
 }
 
 /* An owner that cannot be a pointer. */
@@ -271,10 +264,13 @@ static bool put_head(struct encoder *e, const struct encode_rrset *r, uint16_t t
 	if (!has_room(e, 2 + RR_FIXED)) {
 		return false;
 	}
-	struct record_head h = make_head(*owner_at, type, r->ttl);
-	size_t skip = pointer ? 0 : 2;
-	memcpy(e->pos, h.octets + skip, sizeof(h.octets) - skip);
-	e->pos += sizeof(h.octets) - skip;
+	if (pointer) {
+		be16_put(e->pos, POINTER | *owner_at);
+		e->pos += 2;
+	}
+	uint64_t fixed = fixed_part(type, r->ttl);
+	memcpy(e->pos, &fixed, sizeof(fixed));
+	e->pos += RR_FIXED;
 	return true;
 }
 
@@ -294,16 +290,19 @@ static bool put_plain(struct encoder *e, const struct encode_rrset *r, uint16_t 
 		p += len;
 		count--;
 	}
-	if (!has_room(e, (size_t)(end - p) + count * sizeof(struct record_head))) {
+	if (!has_room(e, (size_t)(end - p) + count * (2U + RR_FIXED))) {
 		return false;
 	}
-	struct record_head h = make_head(*owner_at, type, r->ttl);
+	uint16_t owner = htobe16(POINTER | *owner_at);
+	uint64_t fixed = fixed_part(type, r->ttl);
 	uint8_t *pos = e->pos;
 	while (p < end) {
-		size_t len = 2 + be16_get(p);
-		memcpy(pos, h.octets, sizeof(h.octets));
-		copy_short(pos + sizeof(h.octets), p, len);
-		pos += sizeof(h.octets) + len;
+		size_t len = 2U + be16_get(p);
+		memcpy(pos, &owner, sizeof(owner));
+		memcpy(pos + 2, &fixed, sizeof(fixed));
+		pos += 2 + RR_FIXED;
+		copy_short(pos, p, len);
+		pos += len;
 		p += len;
 	}
 	e->pos = pos;
@@ -333,21 +332,24 @@ static bool put_soa(struct encoder *e, const struct encode_rrset *r)
 	size_t rname_own = r->soa_own[1];
 	size_t owner_len = (rdata.len - SOA_FIXED - mname_own - rname_own) / 2;
 	size_t len = mname_own + 2 + rname_own + 2 + SOA_FIXED;
-	if (!has_room(e, sizeof(struct record_head) + 2 + len)) {
+	if (!has_room(e, 2 + RR_FIXED + 2 + len)) {
 		return false;
 	}
-	struct record_head h = make_head(r->owner_at, RR_SOA, r->ttl);
-	memcpy(e->pos, h.octets, sizeof(h.octets));
-	uint8_t *pos = e->pos + sizeof(h.octets);
+	uint16_t owner = htobe16(POINTER | r->owner_at);
+	uint64_t fixed = fixed_part(RR_SOA, r->ttl);
+	uint8_t *pos = e->pos;
+	memcpy(pos, &owner, sizeof(owner));
+	memcpy(pos + 2, &fixed, sizeof(fixed));
+	pos += 2 + RR_FIXED;
 	be16_put(pos, (uint16_t)len);
 	pos += 2;
 	copy_short(pos, rdata.data, mname_own);
 	pos += mname_own;
-	memcpy(pos, h.octets, 2);
+	memcpy(pos, &owner, sizeof(owner));
 	pos += 2;
 	copy_short(pos, rdata.data + mname_own + owner_len, rname_own);
 	pos += rname_own;
-	memcpy(pos, h.octets, 2);
+	memcpy(pos, &owner, sizeof(owner));
 	memcpy(pos + 2, rdata.data + rdata.len - SOA_FIXED, SOA_FIXED);
 	e->pos = pos + 2 + SOA_FIXED;
 	return true;

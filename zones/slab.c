@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <stdint.h>
 
-/* A huge page: bulk_alloc() aligns it, so that a piece's address tells its block's. */
-#define SLAB_SIZE ((size_t)2 << 20)
+/* bulk_alloc() aligns it, so that a piece's address tells its block's. */
+#define SLAB_SIZE BULK_PAGE
 
 struct slab {
 	size_t live; /* pieces in use, and one while pieces are cut */

@@ -5,7 +5,8 @@
 
 #include <stddef.h>
 
-/* Contents undefined. NULL when memory is out. size > 0. */
+/* Contents undefined. NULL when memory is out. size > 0. Of BULK_PAGE octets or more: at a multiple
+ * of BULK_PAGE. */
 void *bulk_alloc(size_t size);
 /* As realloc(), size >= old; p NULL with old 0, or of that size. On failure p is as it was. */
 void *bulk_grow(void *p, size_t old, size_t size);

@@ -133,15 +133,20 @@ static void write_file(const char *folder, const char *name, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
-static void read_file(struct reading_of *r, const char *folder, size_t chunk_bytes)
+static void read_path(struct reading_of *r, const char *path, size_t chunk_bytes, unsigned threads)
 {
 	static const uint8_t apex[] = "\7example\3com";
-	struct master_options opt = {.chunk_bytes = chunk_bytes, .threads = 2};
-	char path[128];
-	snprintf(path, sizeof(path), "%s/main", folder);
+	struct master_options opt = {.chunk_bytes = chunk_bytes, .threads = threads};
 	content_init(&r->c, apex);
 	diags_init(&r->d, DIAGS_LIMIT);
 	r->st = master_read(path, &opt, &r->c, &r->d);
+}
+
+static void read_file(struct reading_of *r, const char *folder, size_t chunk_bytes)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/main", folder);
+	read_path(r, path, chunk_bytes, 2);
 }
 
 /* Files that others include are read in chunks as well. */
@@ -173,6 +178,40 @@ static void test_include(void **state)
 		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
 		assert_int_equal(unlink(path), 0);
 	}
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* The text of a file goes back page by page while the rest is read. Chunks of 100,000 octets, so
+ * that some start within an entry that goes on behind one. */
+static void check_given_back(const char *text, size_t len)
+{
+	static const size_t sizes[] = {0, 100000};
+	char folder[] = "/tmp/test_master_chunks.XXXXXX";
+	char path[128];
+	struct reading_of serial;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/long", folder);
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, len, f), len);
+	fputs("$ORIGIN example.com.\nz TXT (\n", f);
+	for (unsigned i = 0; i < 60000; i++) {
+		fprintf(f, "z%u A 10.0.0.1\n", i);
+		if (i % 2000 == 1999) {
+			fputs(")\nz TXT (\n", f);
+		}
+	}
+	fputs(")\nzz A 10.0.0.1\n", f);
+	assert_int_equal(fclose(f), 0);
+	read_path(&serial, path, 0, 1);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct reading_of chunks;
+		read_path(&chunks, path, sizes[i], 4);
+		assert_null(reading_difference(&serial, &chunks));
+		reading_fini(&chunks);
+	}
+	reading_fini(&serial);
+	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(folder), 0);
 }
 
@@ -208,6 +247,7 @@ static void test_long(void **state)
 	assert_null(reading_difference(&serial, &chunks));
 	reading_fini(&serial);
 	reading_fini(&chunks);
+	check_given_back(text, len);
 	free(text);
 }
 

@@ -1,6 +1,11 @@
 #include "nsd-core/answer_find.h"
 
+#include <assert.h>
+
 #define CACHE_LINE 64
+
+static_assert(FIND_MAX <= LOOKUPS_MAX && FIND_MAX <= BTREE_FLOORS_MAX,
+	      "a group's look-ups and searches go side by side");
 
 void found_init(struct found *f, const struct query *q)
 {

@@ -1,4 +1,4 @@
-/* The inside of a worker, for worker.c, udp.c and tcp.c. All of it is touched by the worker's
+/* The inside of a worker, for worker.c, udp.c and tcp*.c. All of it is touched by the worker's
  * thread only, but for what is atomic. */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* Pages of the B+tree: private to btree.c and btree_edit.c. */
+/* Pages of the B+tree: private to btree*.c. */
 #pragma once
 
 #include "zones/btree.h"

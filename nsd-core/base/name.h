@@ -36,12 +36,12 @@ char *name_to_text(const uint8_t *name, char *buf);
 /* Canonical order (RFC 4034 6.1): <0, 0, >0. */
 int name_compare(const uint8_t *a, const uint8_t *b);
 bool name_equal(const uint8_t *a, const uint8_t *b);
+/* The same of two names that both have 'len' octets. */
+bool name_equal_len(const uint8_t *a, const uint8_t *b, size_t len);
 /* One label each, with its length octet. */
 bool name_label_equal(const uint8_t *a, const uint8_t *b);
 /* Octets (not labels) that both names end in, the root's included; the lengths are name_len()'s. */
 size_t name_common_tail(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
-/* The same of two names that both have 'len' octets. */
-bool name_equal_len(const uint8_t *a, const uint8_t *b, size_t len);
 /* Is 'name' equal to or below 'ancestor'? */
 bool name_is_below(const uint8_t *name, const uint8_t *ancestor);
 /* Labels that both end in, the root not counted. */

@@ -48,18 +48,15 @@ static int compare_plain(const struct sort_key *key, size_t from, const struct n
 	return key->len > from;
 }
 
-static int compare_node(const struct sort_key *key, size_t from, const struct node *n)
+static int compare_escaped(const struct sort_key *key, const struct node *n)
 {
-	if (key->plain) {
-		return compare_plain(key, from, n);
-	}
 	struct sort_key other;
 	sort_key_init(&other, node_name(n));
 	return compare_octets(key->octets, key->len, other.octets, other.len);
 }
 
-/* A key is less than 0 where it ends within the prefix: no key has two zeros in a row, so that
- * those behind it are less than what stands there. */
+/* A key that ends within the prefix comes before it: no key has two zeros in a row, so that those
+ * behind it are less than what stands there. */
 static int compare_prefix(const struct sort_key *key, const struct btree_page *p)
 {
 	const uint8_t *prefix = page_prefix(p);
@@ -100,7 +97,8 @@ static unsigned search_equal(const struct btree_page *p, unsigned low, const str
 	size_t from = p->prefix_len + sizeof(head);
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		int order = compare_node(key, from, page_nodes(p)[middle]);
+		const struct node *n = page_nodes(p)[middle];
+		int order = key->plain ? compare_plain(key, from, n) : compare_escaped(key, n);
 		if (order == 0) {
 			*exact = true;
 			return middle;

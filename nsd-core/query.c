@@ -96,10 +96,22 @@ static enum status parse_record(struct query *q, struct wreader *r, bool additio
 	return ST_OK;
 }
 
+static bool is_bare_opt(const uint8_t *p, size_t len)
+{
+	return len >= OPT_FIXED_LEN && p[0] == 0 && be16_get(p + 1) == RR_OPT &&
+	       be16_get(p + 9) == 0;
+}
+
 static enum status parse_records(struct query *q, struct wreader *r)
 {
 	unsigned others = be16_get(q->wire + 6) + be16_get(q->wire + 8);
 	unsigned total = others + be16_get(q->wire + 10);
+	/* Most resolvers send an OPT record without options, and nothing else. */
+	if (others == 0 && total == 1 && is_bare_opt(r->pos, (size_t)(r->end - r->pos))) {
+		const uint8_t *opt = r->pos;
+		return parse_opt(q, true, be16_get(opt + 3), be32_get(opt + 5),
+				 (struct bytes){opt + OPT_FIXED_LEN, 0});
+	}
 	for (unsigned i = 0; i < total; i++) {
 		enum status st = parse_record(q, r, i >= others, i + 1 == total);
 		if (st != ST_OK) {

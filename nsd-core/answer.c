@@ -250,7 +250,7 @@ static void sign_item(struct answer *a, const struct plan *p, struct plan_item *
 	if (sigs != NULL) {
 		bool expired = is_expired(sigs, env->now_s);
 		s->expired = s->expired || (expired && !optional);
-		item->sigs = expired && optional ? NULL : sigs;
+		item->set.sigs = expired && optional ? NULL : sigs;
 	} else if (want == WANT_LATER) {
 		/* It will be there: not left out of any answer. */
 		s->missing->later = true;
@@ -279,9 +279,9 @@ static void sign_plan(struct answer *a, struct plan *p, struct signing *s)
 			continue;
 		}
 		/* Served as it is: what the file holds, and no more. */
-		item->sigs = rrset_sigs(item->rs);
-		s->expired =
-			s->expired || (item->sigs != NULL && is_expired(item->sigs, a->env->now_s));
+		item->set.sigs = rrset_sigs(item->rs);
+		s->expired = s->expired ||
+			     (item->set.sigs != NULL && is_expired(item->set.sigs, a->env->now_s));
 	}
 }
 
@@ -294,18 +294,10 @@ static bool encode_section(const struct plan *p, struct encoder *e, enum section
 		}
 		bool ok;
 		if (item->target != NULL) {
-			ok = encode_cname(e, item->owner, item->owner_at, item->ttl, item->target);
+			ok = encode_cname(e, item->set.owner, item->set.owner_at, item->set.ttl,
+					  item->target);
 		} else {
-			struct encode_rrset r = {
-				.owner = item->owner,
-				.owner_at = item->owner_at,
-				.owner_own = item->owner_own,
-				.soa_own = item->soa_own,
-				.ttl = item->ttl,
-				.rs = item->data ? item->rs : NULL,
-				.sigs = item->sigs,
-			};
-			ok = encode_rrset(e, section, &r);
+			ok = encode_rrset(e, section, &item->set);
 		}
 		if (!ok) {
 			return false;

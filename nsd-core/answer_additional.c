@@ -141,7 +141,7 @@ bool plan_encode_additional(const struct plan *p, struct encoder *e, int64_t now
 	bool complete = true;
 	for (unsigned i = 0; i < p->item_count; i++) {
 		const struct plan_item *item = &p->items[i];
-		if (!item->additional || !item->data) {
+		if (!item->additional || item->set.rs == NULL) {
 			continue;
 		}
 		if (item->section == SECTION_AUTHORITY) {

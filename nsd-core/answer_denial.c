@@ -5,9 +5,9 @@ void plan_soa(struct plan *p)
 {
 	const struct version *v = plan_here(p)->version;
 	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, v->apex, v->soa, v->apex_name);
-	item->ttl = v->negative_ttl;
-	item->owner_at = plan_place(p, v->apex_labels);
-	item->soa_own = v->soa_is_short ? v->soa_own : NULL;
+	item->set.ttl = v->negative_ttl;
+	item->set.owner_at = plan_place(p, v->apex_labels);
+	item->set.soa_own = v->soa_is_short ? v->soa_own : NULL;
 }
 
 /* A name that both the current name and the owner of a proof are at or below. */
@@ -34,8 +34,8 @@ static void add_proof(struct plan *p, const struct node *node, uint16_t type, st
 		}
 	}
 	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, node, rs, node_name(node));
-	item->owner_at = plan_place(p, above.labels);
-	item->owner_own = item->owner_at != 0 ? (uint8_t)(node->name_len - above.len) : 0;
+	item->set.owner_at = plan_place(p, above.labels);
+	item->set.owner_own = item->set.owner_at != 0 ? (uint8_t)(node->name_len - above.len) : 0;
 }
 
 /* The NSEC that matches or covers a name. */
@@ -224,7 +224,7 @@ void plan_proof_cut(struct plan *p, const struct node *cut)
 	struct rrset *ds = node_rrset(cut, RR_DS);
 	if (ds != NULL) {
 		struct plan_item *item = plan_add(p, SECTION_AUTHORITY, cut, ds, node_name(cut));
-		item->owner_at = plan_place(p, cut->labels);
+		item->set.owner_at = plan_place(p, cut->labels);
 		return;
 	}
 	switch (plan_here(p)->version->denial) {

@@ -19,14 +19,12 @@ struct plan_item *plan_add(struct plan *p, enum section section, const struct no
 	assert(p->item_count < PLAN_ITEMS_MAX);
 	struct plan_item *item = &p->items[p->item_count++];
 	*item = (struct plan_item){
-		.owner = owner,
+		.set = {.owner = owner, .ttl = rs != NULL ? rs->ttl : 0, .rs = rs},
 		.node = node,
 		.rs = rs,
-		.ttl = rs != NULL ? rs->ttl : 0,
 		.section = (uint8_t)section,
 		.zone = (uint8_t)(p->zone_count - 1),
 		.sign = plan_here(p)->dnssec,
-		.data = true,
 	};
 	return item;
 }
@@ -42,7 +40,7 @@ static bool names_hosts(uint16_t type)
 static struct plan_item *add_answer(struct plan *p, const struct node *node, struct rrset *rs)
 {
 	struct plan_item *item = plan_add(p, SECTION_ANSWER, node, rs, p->current->wire);
-	item->owner_at = plan_place(p, p->current->labels);
+	item->set.owner_at = plan_place(p, p->current->labels);
 	item->additional = names_hosts(rs->type);
 	return item;
 }
@@ -119,7 +117,7 @@ static const uint8_t *plan_node(struct plan *p, const struct node *node, bool wi
 	}
 	struct plan_item *item = add_answer(p, node, rs != NULL ? rs : cname);
 	if (p->query->qtype == RR_RRSIG) {
-		item->data = false;
+		item->set.rs = NULL;
 		item->sign = true;
 	}
 	if (wildcard) {
@@ -132,7 +130,7 @@ static void plan_cut(struct plan *p, const struct node *cut)
 {
 	struct rrset *ns = node_rrset(cut, RR_NS);
 	struct plan_item *item = plan_add(p, SECTION_AUTHORITY, cut, ns, node_name(cut));
-	item->owner_at = plan_place(p, cut->labels);
+	item->set.owner_at = plan_place(p, cut->labels);
 	item->sign = false;
 	item->additional = true;
 	p->referral = true;
@@ -156,7 +154,7 @@ static const uint8_t *plan_dname(struct plan *p, const struct node *node)
 	assert(dname != NULL);
 	if (!has_answer(p, dname)) {
 		struct plan_item *item = plan_add(p, SECTION_ANSWER, node, dname, node_name(node));
-		item->owner_at = plan_place(p, node->labels);
+		item->set.owner_at = plan_place(p, node->labels);
 	}
 	uint8_t *target = p->names[p->name_count];
 	size_t prefix_len = p->current->offset[p->current->labels - node->labels];
@@ -168,9 +166,9 @@ static const uint8_t *plan_dname(struct plan *p, const struct node *node)
 	}
 	p->name_count++;
 	struct plan_item *cname = plan_add(p, SECTION_ANSWER, node, NULL, p->current->wire);
-	cname->owner_at = plan_place(p, p->current->labels);
+	cname->set.owner_at = plan_place(p, p->current->labels);
 	cname->target = target;
-	cname->ttl = dname->ttl;
+	cname->set.ttl = dname->ttl;
 	cname->sign = false;
 	/* A question for the CNAME has its answer. */
 	return p->query->qtype == RR_CNAME ? NULL : target;
@@ -241,7 +239,7 @@ static bool passed(const struct plan *p, const uint8_t *name)
 	for (unsigned i = 0; i < p->item_count; i++) {
 		const struct plan_item *item = &p->items[i];
 		bool cname = item->rs == NULL || item->rs->type == RR_CNAME;
-		if (cname && name_equal(item->owner, name)) {
+		if (cname && name_equal(item->set.owner, name)) {
 			return true;
 		}
 	}

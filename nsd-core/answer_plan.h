@@ -19,20 +19,15 @@ struct plan_zone {
 };
 
 struct plan_item {
-	const uint8_t *owner;
-	const uint8_t *target;	   /* a synthesised CNAME's; else NULL */
-	const struct node *node;   /* where rs stands */
-	struct rrset *rs;	   /* NULL: a synthesised CNAME */
-	const struct sigset *sigs; /* to be sent with it */
-	const uint8_t *soa_own;
-	uint32_t ttl;
-	uint16_t owner_at; /* these three: see struct encode_rrset */
-	uint8_t owner_own;
-	uint8_t section; /* enum section */
-	uint8_t zone;	 /* index into plan->zones */
-	bool sign;	 /* its signatures are wanted */
-	bool data;	 /* false: only the signatures are (QTYPE RRSIG) */
-	bool additional; /* the names in its RDATA want addresses */
+	struct encode_rrset set; /* as it is to be written; of a synthesised CNAME owner and TTL */
+	const uint8_t *target;	 /* a synthesised CNAME's; else NULL */
+	const struct node *node; /* where rs stands */
+	struct rrset *rs; /* NULL: a synthesised CNAME. Where set.rs is NULL, only its signatures
+			     are wanted (QTYPE RRSIG) */
+	uint8_t section;  /* enum section */
+	uint8_t zone;	  /* index into plan->zones */
+	bool sign;	  /* its signatures are wanted */
+	bool additional;  /* the names in its RDATA want addresses */
 };
 
 struct plan {

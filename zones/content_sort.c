@@ -173,7 +173,7 @@ static void sort_part(void *ctx, unsigned i)
 	}
 }
 
-/* Beside names outside of the zone the prefixes have no order. */
+/* Beside names outside of the zone the prefixes have no order, and said nothing of the file's. */
 static void sort_part_outside(void *ctx, unsigned i)
 {
 	struct sorting *s = ctx;
@@ -182,10 +182,7 @@ static void sort_part_outside(void *ctx, unsigned i)
 		p->runs[k].prefix[0] = 0;
 		p->runs[k].prefix[1] = 0;
 	}
-	p->in_order = true;
-	for (size_t k = 1; k < p->run_count && p->in_order; k++) {
-		p->in_order = run_before(s->c, &p->runs[k - 1], &p->runs[k]);
-	}
+	p->in_order = false;
 	sort_runs(s->c, p->runs, p->run_count, p->spare);
 }
 

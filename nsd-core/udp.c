@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #define UDP_BATCH ANSWER_BATCH_MAX
-#define UDP_ROUNDS                                                                                 \
-	8 /* full batches in a row before other sockets, timers and the inbox get their turn */
-#define UDP_STOP_ROUNDS 64 /* what a receive buffer holds of small questions */
+/* Questions answered before other sockets, timers and the inbox get their turn; when stopping, what
+ * a receive buffer holds of small ones. */
+#define UDP_TURN      (8 * UDP_BATCH)
+#define UDP_STOP_TURN (64 * UDP_BATCH)
+/* Turns that end with a short batch after one that asked again in vain. */
+#define UDP_PATIENT_TURNS 15
 /* Replies to parked questions that may wait for each other. */
 #define UDP_REPLIES 8
 /* Longer questions are dropped: no client sends one. */
@@ -249,25 +252,40 @@ static unsigned batch_read(const struct udp_socket *s, struct udp_batch *b)
 {
 	batch_reset(s, b);
 	int n = recvmmsg(s->fd, b->in, UDP_BATCH, MSG_DONTWAIT, NULL);
-	b->used = n >= 0 ? (unsigned)n : UDP_BATCH;
+	/* A failing call has touched the first at most. */
+	b->used = n >= 0 ? (unsigned)n : 1;
 	return n > 0 ? (unsigned)n : 0;
 }
 
-/* While batches come full there is more; a short one says that there was no more, without the call
- * that would say EAGAIN. */
-static void socket_read(struct udp_socket *s, unsigned rounds)
+/* Behind a full batch there is more. Behind a short one there often is by the time it is answered:
+ * asking the socket then saves the way through the loop, which is a call more, and costs one where
+ * there is nothing. So it is asked as long as that pays. */
+static void socket_read(struct udp_socket *s, unsigned turn)
 {
 	struct udp_batch *b = s->worker->udp.batch;
+	bool again = s->patient == 0;
+	unsigned batches = 0;
+	unsigned since = 0; /* questions since a signature was made */
+	unsigned done = 0;
 
-	for (unsigned round = 0; round < rounds; round++) {
+	s->patient -= s->patient > 0;
+	for (;;) {
 		unsigned count = batch_read(s, b);
-		if (count > 0) {
-			batch_answer(s, b, count);
-		}
-		if (count < UDP_BATCH) {
+		if (count == 0) {
+			s->patient = batches == 1 ? UDP_PATIENT_TURNS : s->patient;
 			return;
 		}
-		worker_sign_some(s->worker);
+		batch_answer(s, b, count);
+		batches++;
+		done += count;
+		if (done >= turn || (count < UDP_BATCH && !again)) {
+			return;
+		}
+		since += count;
+		if (since >= UDP_BATCH) {
+			since = 0;
+			worker_sign_some(s->worker);
+		}
 	}
 }
 
@@ -278,7 +296,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	 */
 	(void)status;
 	(void)events;
-	socket_read(container_of(poll, struct udp_socket, poll), UDP_ROUNDS);
+	socket_read(container_of(poll, struct udp_socket, poll), UDP_TURN);
 }
 
 enum status udp_start(struct worker *w)
@@ -354,7 +372,7 @@ void udp_stop(struct worker *w)
 	for (size_t i = 0; i < w->udp.count; i++) {
 		struct udp_socket *s = &w->udp.sockets[i];
 		if (s->polling) {
-			socket_read(s, UDP_STOP_ROUNDS);
+			socket_read(s, UDP_STOP_TURN);
 			s->polling = false;
 			uv_close((uv_handle_t *)&s->poll, NULL);
 		}

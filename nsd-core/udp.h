@@ -13,7 +13,7 @@ struct udp_socket {
 	struct worker *worker;
 	int fd; /* -1: none */
 	uint16_t index;
-	uint8_t patient; /* turns in which the socket is not asked again behind a short batch */
+	unsigned patient; /* turns in which the socket is not asked again behind a short batch */
 	bool wildcard;
 	bool polling;
 };

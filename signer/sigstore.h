@@ -1,0 +1,58 @@
+/* Signatures on disk: what a restart finds need not be signed again (docs/keys.md has the format).
+ *
+ * A zone's RRsets are cut into chunks of neighbours in canonical order. A chunk is one entry of the
+ * store, rewritten when a signature in it changes. A signature is found by what it signs and by
+ * whose key, never by its place alone: an entry that is out of date is of no use, and does no harm.
+ */
+#pragma once
+
+#include "nsd-core/base/store.h"
+#include "signer/keys.h"
+#include "zones/version.h"
+
+struct sigstore_zone;
+
+/* What is known of a zone's entries; used by one thread at a time. */
+enum status sigstore_zone_new(const uint8_t *apex, struct sigstore_zone **out) MUST_USE;
+void sigstore_zone_free(struct sigstore_zone *z); /* takes NULL */
+
+/* One RRset of a zone that is being loaded. */
+struct sigstore_item {
+	const struct node *node;
+	struct rrset *rs;
+};
+
+struct sigstore_loaded {
+	size_t filled;	   /* RRsets whose signatures were found */
+	size_t signatures; /* in them */
+	size_t damaged;	   /* chunks that could not be read */
+	/* The zone's RRsets, with these keys, are octet for octet those of 'serial' when that was
+	 * the one saved last. */
+	bool same;
+};
+
+/* Fills the slots of RRsets that nobody else sees yet. 'items' holds all RRsets of the zone in
+ * canonical order, NSEC3s last, flags settled (draft_each_new()). now: seconds since 1970; what is
+ * not valid then is left out, but for what has expired and whose key has no handle: there is
+ * nothing better. Blocks; several CPUs.
+ * ST_OK also where nothing is there. ST_EIO: the store cannot be read. */
+enum status sigstore_load(struct store *db, struct sigstore_zone *z,
+			  const struct sigstore_item *items, size_t count,
+			  const struct keyset *keys, uint32_t serial, int64_t now,
+			  struct sigstore_loaded *out) MUST_USE;
+
+/* Transactions of a bounded size over several calls of sigstore_save(). */
+struct sigstore_writer {
+	struct store *db;
+	struct store_txn *txn; /* NULL: none begun */
+	size_t pending;	       /* octets in it */
+};
+
+/* Writes what differs from what is there, and removes what is there no more. On error the zone is
+ * written whole next time. The last piece is on disk after sigstore_flush(). Blocks, O(n).
+ * *empty: RRsets whose slots were empty. */
+enum status sigstore_save(struct sigstore_writer *w, struct sigstore_zone *z,
+			  const struct version *v, size_t *empty) MUST_USE;
+/* On error all zones saved since the last flush are to be sigstore_doubt()ed. */
+enum status sigstore_flush(struct sigstore_writer *w) MUST_USE;
+void sigstore_doubt(struct sigstore_zone *z);

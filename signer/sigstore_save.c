@@ -1,0 +1,303 @@
+#include "signer/sigstore_chunk.h"
+
+#include "nsd-core/base/digest.h"
+#include "signer/signer.h"
+#include "zones/rdata.h"
+
+#include <stdlib.h>
+
+/* What one transaction writes: LMDB keeps its pages in memory until then. */
+#define WRITE_MAX ((size_t)8 << 20)
+
+static enum status writer_txn(struct sigstore_writer *w)
+{
+	return w->txn != NULL ? ST_OK : store_begin(w->db, true, &w->txn);
+}
+
+enum status sigstore_flush(struct sigstore_writer *w)
+{
+	struct store_txn *txn = w->txn;
+	w->txn = NULL;
+	w->pending = 0;
+	return txn != NULL ? store_commit(txn) : ST_OK;
+}
+
+static enum status writer_put(struct sigstore_writer *w, const char *table, struct bytes key,
+			      struct bytes value)
+{
+	enum status st = ST_OK;
+	if (w->pending > WRITE_MAX) {
+		st = sigstore_flush(w);
+	}
+	if (st == ST_OK) {
+		st = writer_txn(w);
+	}
+	if (st == ST_OK) {
+		st = store_put(w->txn, table, key, value);
+	}
+	w->pending += key.len + value.len;
+	return st;
+}
+
+static enum status writer_del(struct sigstore_writer *w, const char *table, struct bytes key)
+{
+	enum status st = writer_txn(w);
+	if (st == ST_OK) {
+		st = store_del(w->txn, table, key);
+	}
+	return st == ST_ENOENT ? ST_OK : st;
+}
+
+/* A walk over a version. */
+struct saving {
+	struct sigstore_writer *writer;
+	struct sigstore_zone *zone;
+	struct chunk_work work;
+	const struct node *nodes[CHUNK_NODES_MAX]; /* of the present chunk */
+	size_t node_count;
+	size_t cut; /* chunk_begins()'s */
+	struct chunk *chunks;
+	uint8_t *digests; /* of the chunks in the zone's order */
+	size_t count, room;
+	size_t empty;
+};
+
+static void put_value(struct chunk_work *w, const void *data, size_t len)
+{
+	memcpy(w->value + w->value_len, data, len);
+	w->value_len += len;
+}
+
+static void put_u8(struct chunk_work *w, uint8_t v)
+{
+	w->value[w->value_len++] = v;
+}
+
+/* ST_ENOTSUP: not of our making; such ones come with the zone's file. */
+static enum status put_sigs(struct chunk_work *w, const uint8_t *id, const struct sigset *sigs)
+{
+	size_t len = RRSIG_FIXED_LEN + w->zone->apex_len + HSM_SIGNATURE_LEN;
+	for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size; p = rdata_next(p)) {
+		if (rdata_at(p).len != len) {
+			return ST_ENOTSUP;
+		}
+	}
+	enum status st = chunk_value_room(w, SIG_ID_LEN + 1 + (size_t)sigs->count * CHUNK_SIG_LEN);
+	if (st != ST_OK) {
+		return st;
+	}
+	put_value(w, id, SIG_ID_LEN);
+	put_u8(w, (uint8_t)sigs->count);
+	for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size; p = rdata_next(p)) {
+		const uint8_t *rdata = rdata_at(p).data;
+		put_value(w, rdata + RRSIG_AT_EXPIRATION, RRSIG_TIMES_TAG_LEN);
+		put_value(w, rdata + len - HSM_SIGNATURE_LEN, HSM_SIGNATURE_LEN);
+	}
+	return ST_OK;
+}
+
+static enum status encode_node(struct chunk_work *w, const struct node *n, uint16_t *entries)
+{
+	uint8_t signers[KEYSET_MAX];
+	size_t signer_count = 0;
+	struct rrsig_input in;
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		const struct rrset *rs = n->rrsets[i];
+		enum status st = chunk_id(w, n, rs, &in, signers, &signer_count);
+		if (st != ST_OK) {
+			return st;
+		}
+		rrsig_input_fini(&in);
+		const struct sigset *sigs = signer_count > 0 ? rrset_sigs(rs) : NULL;
+		if (sigs == NULL || *entries == UINT16_MAX) {
+			continue;
+		}
+		st = put_sigs(w, w->ids + (w->id_count - 1) * 32, sigs);
+		if (st == ST_OK) {
+			++*entries;
+		} else if (st != ST_ENOTSUP) {
+			return st;
+		}
+	}
+	return ST_OK;
+}
+
+/* The value of a chunk, and its digest. */
+static enum status encode_chunk(struct saving *s, uint8_t digest[SIG_ID_LEN])
+{
+	struct chunk_work *w = &s->work;
+	uint8_t sum[DIGEST_MAX];
+	uint16_t entries = 0;
+	w->id_count = 0;
+	w->value_len = 0;
+	enum status st = chunk_value_room(w, CHUNK_HEAD_LEN);
+	w->value_len = CHUNK_HEAD_LEN;
+	for (size_t i = 0; i < s->node_count && st == ST_OK; i++) {
+		st = encode_node(w, s->nodes[i], &entries);
+	}
+	if (st == ST_OK) {
+		st = chunk_digest(w, digest);
+	}
+	if (st == ST_OK) {
+		st = chunk_value_room(w, CHUNK_SUM_LEN);
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	w->value[0] = CHUNK_VERSION;
+	be16_put(w->value + 1, entries);
+	memcpy(w->value + 3, digest, SIG_ID_LEN);
+	st = digest_of(DIGEST_SHA256, &(struct bytes){w->value, w->value_len}, 1, sum);
+	if (st == ST_OK) {
+		put_value(w, sum, CHUNK_SUM_LEN);
+	}
+	return st;
+}
+
+static enum status grow_table(struct saving *s)
+{
+	if (s->count < s->room) {
+		return ST_OK;
+	}
+	size_t room = s->room == 0 ? 16 : s->room * 2;
+	struct chunk *chunks = realloc(s->chunks, room * sizeof(*chunks));
+	if (chunks == NULL) {
+		return ST_ENOMEM;
+	}
+	s->chunks = chunks;
+	uint8_t *digests = realloc(s->digests, room * SIG_ID_LEN);
+	if (digests == NULL) {
+		return ST_ENOMEM;
+	}
+	s->digests = digests;
+	s->room = room;
+	return ST_OK;
+}
+
+static enum status save_chunk(struct saving *s)
+{
+	uint8_t key_buf[CHUNK_KEY_MAX];
+	struct chunk c = {.state = 0};
+	if (s->node_count == 0) {
+		return ST_OK;
+	}
+	c.key = s->nodes[0]->hash;
+	for (size_t i = 0; i < s->node_count; i++) {
+		c.state = chunk_state(c.state, s->nodes[i]);
+	}
+	const struct chunk *old = chunk_find(s->zone->chunks, s->zone->count, c.key);
+	enum status st = grow_table(s);
+	if (st == ST_OK && old != NULL && old->state == c.state) {
+		memcpy(c.digest, old->digest, sizeof(c.digest));
+	} else if (st == ST_OK) {
+		st = encode_chunk(s, c.digest);
+		if (st == ST_OK) {
+			st = writer_put(s->writer, CHUNK_TABLE, chunk_key(s->zone, c.key, key_buf),
+					(struct bytes){s->work.value, s->work.value_len});
+		}
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	memcpy(s->digests + s->count * SIG_ID_LEN, c.digest, SIG_ID_LEN);
+	s->chunks[s->count++] = c;
+	s->node_count = 0;
+	return ST_OK;
+}
+
+static enum status save_node(void *ctx, const struct node *n)
+{
+	struct saving *s = ctx;
+	if (n->rrset_count == 0) {
+		return ST_OK;
+	}
+	enum status st = chunk_begins(n->hash, &s->cut) ? save_chunk(s) : ST_OK;
+	if (st != ST_OK) {
+		return st;
+	}
+	s->nodes[s->node_count++] = n;
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		const struct rrset *rs = n->rrsets[i];
+		s->empty += signer_covers(n, rs) && rrset_sigs(rs) == NULL;
+	}
+	return ST_OK;
+}
+
+/* Chunks that are not in the zone any more. */
+static enum status remove_gone(struct saving *s)
+{
+	const struct sigstore_zone *z = s->zone;
+	uint8_t key_buf[CHUNK_KEY_MAX];
+	enum status st = ST_OK;
+	for (size_t i = 0; i < z->count && st == ST_OK; i++) {
+		uint64_t key = z->chunks[i].key;
+		if (chunk_find(s->chunks, s->count, key) == NULL) {
+			st = writer_del(s->writer, CHUNK_TABLE, chunk_key(z, key, key_buf));
+		}
+	}
+	return st;
+}
+
+static enum status save_zone(struct saving *s, uint32_t serial)
+{
+	struct sigstore_zone *z = s->zone;
+	uint8_t digest[32];
+	uint8_t value[ZONE_ENTRY_LEN];
+	enum status st = zone_digest(s->digests, s->count, digest);
+	if (st != ST_OK || (z->has_serial && z->serial == serial &&
+			    memcmp(z->digest, digest, sizeof(digest)) == 0)) {
+		return st;
+	}
+	value[0] = CHUNK_VERSION;
+	be32_put(value + 1, serial);
+	memcpy(value + 5, digest, sizeof(digest));
+	st = writer_put(s->writer, ZONE_TABLE, (struct bytes){z->apex, z->apex_len},
+			(struct bytes){value, sizeof(value)});
+	if (st == ST_OK) {
+		z->has_serial = true;
+		z->serial = serial;
+		memcpy(z->digest, digest, sizeof(digest));
+	}
+	return st;
+}
+
+enum status sigstore_save(struct sigstore_writer *w, struct sigstore_zone *z,
+			  const struct version *v, size_t *empty)
+{
+	struct saving *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		return ST_ENOMEM;
+	}
+	s->writer = w;
+	s->zone = z;
+	s->work.zone = z;
+	s->work.keys = v->keys;
+	enum status st = version_walk(v, save_node, s);
+	if (st == ST_OK) {
+		st = save_chunk(s);
+	}
+	if (st == ST_OK) {
+		st = save_zone(s, v->serial);
+	}
+	if (st == ST_OK) {
+		chunks_sort(s->chunks, &s->count);
+		st = remove_gone(s);
+	}
+	if (st == ST_OK) {
+		free(z->chunks);
+		z->chunks = s->chunks;
+		z->count = s->count;
+		s->chunks = NULL;
+		*empty = s->empty;
+	} else {
+		store_abort(w->txn);
+		w->txn = NULL;
+		w->pending = 0;
+		sigstore_doubt(z);
+	}
+	chunk_work_fini(&s->work);
+	free(s->chunks);
+	free(s->digests);
+	free(s);
+	return st;
+}

@@ -1,0 +1,413 @@
+#include "tests/unit/engine_fixture.h"
+
+#include "signer/sigstore.h"
+
+#define LARGE	       3000
+#define CHUNKS_AT_MOST 256 /* names in one */
+
+struct disk {
+	char dir[64];
+	struct store *db;
+	struct sigstore_zone *zone;
+};
+
+static void disk_open(struct disk *d)
+{
+	fixture_dir(d->dir);
+	d->db = fixture_store(d->dir);
+	assert_int_equal(sigstore_zone_new(wire("example.com"), &d->zone), ST_OK);
+}
+
+/* What a restart knows of the zone. */
+static void disk_forget(struct disk *d)
+{
+	sigstore_zone_free(d->zone);
+	assert_int_equal(sigstore_zone_new(wire("example.com"), &d->zone), ST_OK);
+}
+
+static void disk_close(struct disk *d)
+{
+	sigstore_zone_free(d->zone);
+	store_close(d->db);
+	fixture_dir_remove(d->dir);
+}
+
+struct items {
+	struct sigstore_item *all;
+	size_t count, room;
+	size_t filled;
+};
+
+static enum status items_each(void *ctx, const struct node *n)
+{
+	struct items *l = ctx;
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		if (l->count == l->room) {
+			l->room = l->room == 0 ? 64 : l->room * 2;
+			l->all = realloc(l->all, l->room * sizeof(*l->all));
+			assert_non_null(l->all);
+		}
+		l->filled += rrset_sigs(n->rrsets[i]) != NULL;
+		l->all[l->count++] = (struct sigstore_item){n, n->rrsets[i]};
+	}
+	return ST_OK;
+}
+
+static void load(struct disk *d, struct version *v, struct sigstore_loaded *out)
+{
+	struct items l = {.all = NULL};
+	memset(out, 0xee, sizeof(*out));
+	assert_int_equal(version_walk(v, items_each, &l), ST_OK);
+	assert_int_equal(l.filled, 0);
+	assert_int_equal(
+		sigstore_load(d->db, d->zone, l.all, l.count, v->keys, v->serial, NOW, out), ST_OK);
+	l.count = 0;
+	assert_int_equal(version_walk(v, items_each, &l), ST_OK);
+	assert_int_equal(l.filled, out->filled);
+	free(l.all);
+}
+
+/* Saves v; did that write anything? *empty: slots. */
+static bool save(struct disk *d, const struct version *v, size_t *empty)
+{
+	struct sigstore_writer w = {.db = d->db};
+	assert_int_equal(sigstore_save(&w, d->zone, v, empty), ST_OK);
+	bool wrote = w.txn != NULL;
+	assert_int_equal(sigstore_flush(&w), ST_OK);
+	return wrote;
+}
+
+static struct version *again(struct engine *e, const char *text)
+{
+	return version_from_text("example.com", text, NULL, e->ks, false);
+}
+
+/* Slot by slot the same; returns how many differ. */
+static size_t differences(const struct version *a, const struct version *b)
+{
+	struct items x = {.all = NULL};
+	struct items y = {.all = NULL};
+	size_t differ = 0;
+	assert_int_equal(version_walk(a, items_each, &x), ST_OK);
+	assert_int_equal(version_walk(b, items_each, &y), ST_OK);
+	assert_int_equal(x.count, y.count);
+	for (size_t i = 0; i < x.count; i++) {
+		const struct sigset *s = rrset_sigs(x.all[i].rs);
+		const struct sigset *t = rrset_sigs(y.all[i].rs);
+		differ += (s == NULL) != (t == NULL) || (s != NULL && !sigset_equal(s, t));
+	}
+	free(x.all);
+	free(y.all);
+	return differ;
+}
+
+static void what_was_saved_is_loaded(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	struct list l;
+	size_t empty = 99;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	load(&d, e.v, &got);
+	assert_int_equal(got.filled, 0);
+	assert_false(got.same);
+	assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+	list_rrsets(e.v, &l);
+	assert_true(save(&d, e.v, &empty));
+	assert_int_equal(empty, 0);
+	assert_false(save(&d, e.v, &empty));
+	for (int restart = 0; restart < 2; restart++) {
+		struct version *v = again(&e, zone);
+		disk_forget(&d);
+		load(&d, v, &got);
+		assert_int_equal(got.filled, l.count);
+		assert_int_equal(got.signatures, l.count);
+		assert_int_equal(got.damaged, 0);
+		assert_true(got.same);
+		assert_int_equal(differences(e.v, v), 0);
+		/* What was loaded is known to stand on disk. */
+		assert_false(save(&d, v, &empty));
+		assert_int_equal(empty, 0);
+		version_unref(v);
+	}
+	disk_close(&d);
+	engine_end(&e);
+}
+
+static void part_of_a_zone_is_saved_too(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	size_t empty = 0;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	assert_int_equal(want(&e, "ns.example.com", RR_A), ST_OK);
+	assert_true(save(&d, e.v, &empty));
+	assert_int_equal(empty, 15);
+	assert_int_equal(want(&e, "example.com", RR_SOA), ST_OK);
+	assert_true(save(&d, e.v, &empty));
+	assert_int_equal(empty, 14);
+	struct version *v = again(&e, zone);
+	disk_forget(&d);
+	load(&d, v, &got);
+	assert_int_equal(got.filled, 2);
+	assert_true(got.same);
+	assert_non_null(rrset_sigs(rrset_at(v, "example.com", RR_SOA)));
+	version_unref(v);
+	disk_close(&d);
+	engine_end(&e);
+}
+
+static const struct {
+	const char *name;
+	const char *from, *to;
+	size_t lost; /* signatures that are of no use any more */
+} edits[] = {
+	{"address", "ns A 192.0.2.1", "ns A 192.0.2.9", 1},
+	{"glue", "ns.cut A 192.0.2.4", "ns.cut A 192.0.2.5", 0},
+	{"serial", "host 1 7200", "host 2 7200", 1},
+	{"case of the owner", "ns A 192.0.2.1", "NS A 192.0.2.1", 0},
+};
+
+static void replaced(const char *from, const char *to, char *out, size_t size)
+{
+	const char *at = strstr(zone, from);
+	assert_non_null(at);
+	int n = snprintf(out, size, "%.*s%s%s", (int)(at - zone), zone, to, at + strlen(from));
+	assert_in_range(n, 1, size - 1);
+}
+
+static void what_has_changed_is_not_taken(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+		struct engine e;
+		struct disk d;
+		struct sigstore_loaded got;
+		struct list l;
+		char text[sizeof(zone) + 64];
+		size_t empty = 0;
+		engine_start(&e, true, true);
+		disk_open(&d);
+		assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+		assert_true(save(&d, e.v, &empty));
+		replaced(edits[i].from, edits[i].to, text, sizeof(text));
+		struct version *v = again(&e, text);
+		disk_forget(&d);
+		load(&d, v, &got);
+		list_rrsets(v, &l);
+		assert_int_equal(got.filled, l.count - edits[i].lost);
+		assert_int_equal(got.same, strncmp(edits[i].name, "case", 4) == 0);
+		version_unref(v);
+		disk_close(&d);
+		engine_end(&e);
+	}
+}
+
+static void another_key_takes_nothing(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	size_t empty = 0;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+	assert_true(save(&d, e.v, &empty));
+	struct version *v = again(&e, zone);
+	/* The same tag, another point: what another key signed must not be served. */
+	e.ks->keys[1].public_point[5] ^= 1;
+	disk_forget(&d);
+	load(&d, v, &got);
+	assert_int_equal(got.filled, 1);
+	assert_non_null(rrset_sigs(rrset_at(v, "example.com", RR_DNSKEY)));
+	assert_false(got.same);
+	version_unref(v);
+	disk_close(&d);
+	engine_end(&e);
+}
+
+static void what_has_expired_is_taken_where_nothing_signs(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	size_t empty = 0;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	/* The policy's signatures live 300 s. */
+	clock_fake(NOW - 1000, 1000);
+	assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+	clock_fake(NOW, 1000);
+	assert_true(save(&d, e.v, &empty));
+	struct version *v = again(&e, zone);
+	disk_forget(&d);
+	load(&d, v, &got);
+	assert_int_equal(got.filled, 0);
+	version_unref(v);
+	struct hsm_key *away = atomic_exchange(&e.ks->keys[0].handle, NULL);
+	v = again(&e, zone);
+	disk_forget(&d);
+	load(&d, v, &got);
+	assert_int_equal(got.filled, 1);
+	assert_non_null(rrset_sigs(rrset_at(v, "example.com", RR_DNSKEY)));
+	atomic_store(&e.ks->keys[0].handle, away);
+	version_unref(v);
+	disk_close(&d);
+	engine_end(&e);
+}
+
+struct spoil {
+	struct store_txn *txn;
+	size_t at;
+	size_t left;
+};
+
+static enum status spoil_each(void *ctx, struct bytes key, struct bytes value)
+{
+	struct spoil *s = ctx;
+	uint8_t *copy = malloc(value.len);
+	assert_non_null(copy);
+	memcpy(copy, value.data, value.len);
+	copy[s->at % value.len] ^= 0x40;
+	s->left = value.len;
+	enum status st = store_put(s->txn, "chunks", key, (struct bytes){copy, value.len});
+	free(copy);
+	assert_int_equal(st, ST_OK);
+	return ST_ELIMIT;
+}
+
+static void what_is_damaged_is_left_out(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	size_t empty = 0;
+	size_t len = 1;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+	for (size_t at = 0; at < len; at += 13) {
+		struct spoil s = {.at = at};
+		sigstore_doubt(d.zone);
+		assert_true(save(&d, e.v, &empty));
+		assert_int_equal(store_begin(d.db, true, &s.txn), ST_OK);
+		assert_int_equal(store_scan(s.txn, "chunks",
+					    (struct bytes){wire("example.com"), 13}, spoil_each,
+					    &s),
+				 ST_ELIMIT);
+		assert_int_equal(store_commit(s.txn), ST_OK);
+		len = s.left;
+		struct version *v = again(&e, zone);
+		disk_forget(&d);
+		load(&d, v, &got);
+		assert_int_equal(got.damaged, 1);
+		assert_int_equal(got.filled, 0);
+		/* It is written again as soon as there is something to write. */
+		assert_true(save(&d, e.v, &empty));
+		version_unref(v);
+	}
+	disk_close(&d);
+	engine_end(&e);
+}
+
+static char *large_text(size_t first, size_t step)
+{
+	size_t size = sizeof(zone) + LARGE * 64;
+	char *text = malloc(size);
+	assert_non_null(text);
+	size_t len = (size_t)snprintf(text, size, "%s", zone);
+	for (size_t i = first; i < LARGE; i += step) {
+		len += (size_t)snprintf(text + len, size - len, "h%05zu A 192.0.2.7\n", i);
+	}
+	return text;
+}
+
+static enum status count_each(void *ctx, struct bytes key, struct bytes value)
+{
+	size_t *count = ctx;
+	(void)key;
+	(void)value;
+	++*count;
+	return ST_OK;
+}
+
+static size_t chunks_on_disk(struct disk *d)
+{
+	struct store_txn *txn;
+	size_t count = 0;
+	assert_int_equal(store_begin(d->db, false, &txn), ST_OK);
+	assert_int_equal(store_scan(txn, "chunks", (struct bytes){wire("example.com"), 13},
+				    count_each, &count),
+			 ST_OK);
+	store_abort(txn);
+	return count;
+}
+
+/* Names come and go in a zone of many chunks: what stays keeps its signatures, and what is gone
+ * leaves nothing behind. */
+static void a_large_zone_keeps_what_stays(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	struct items l = {.all = NULL};
+	size_t empty = 0;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	char *all = large_text(0, 1);
+	struct version *v = again(&e, all);
+	assert_int_equal(signer_complete(e.signer, v, NULL), ST_OK);
+	assert_true(save(&d, v, &empty));
+	size_t many = chunks_on_disk(&d);
+	assert_in_range(many, LARGE / CHUNKS_AT_MOST, LARGE / 10);
+	/* A restart with every third name only. */
+	char *third = large_text(0, 3);
+	struct version *less = again(&e, third);
+	disk_forget(&d);
+	load(&d, less, &got);
+	assert_int_equal(version_walk(less, items_each, &l), ST_OK);
+	free(l.all);
+	/* The names' own signatures; of the chain's only those before a name that stays. */
+	assert_true(got.filled >= LARGE / 3);
+	assert_false(got.same);
+	assert_int_equal(signer_complete(e.signer, less, NULL), ST_OK);
+	assert_true(save(&d, less, &empty));
+	assert_true(chunks_on_disk(&d) < many);
+	/* And back. */
+	struct version *same = again(&e, third);
+	disk_forget(&d);
+	load(&d, same, &got);
+	assert_true(got.same);
+	assert_int_equal(differences(less, same), 0);
+	version_unref(same);
+	version_unref(less);
+	version_unref(v);
+	free(third);
+	free(all);
+	disk_close(&d);
+	engine_end(&e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_was_saved_is_loaded),
+		cmocka_unit_test(part_of_a_zone_is_saved_too),
+		cmocka_unit_test(what_has_changed_is_not_taken),
+		cmocka_unit_test(another_key_takes_nothing),
+		cmocka_unit_test(what_has_expired_is_taken_where_nothing_signs),
+		cmocka_unit_test(what_is_damaged_is_left_out),
+		cmocka_unit_test(a_large_zone_keeps_what_stays),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -97,12 +97,12 @@ static json_t *zone_json(const struct zone *z, const struct zone_status *s)
 {
 	char name[NAME_TEXT_MAX];
 
-	return json_pack("{s:s, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:s, s:o}",
+	return json_pack("{s:s, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:s, s:o}",
 			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "serial",
 			 s->loaded ? json_integer(s->serial) : json_null(), "names",
 			 (json_int_t)s->names, "records", (json_int_t)s->records, "signing",
 			 signing_word(s), "rrsets", (json_int_t)s->sign.rrsets, "signatures",
-			 (json_int_t)s->sign.filled, "next_refresh",
+			 (json_int_t)s->sign.filled, "saved", s->saved, "next_refresh",
 			 time_json(s->sign.next_refresh), "safe_until",
 			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
 			 "next_event_text", s->next_event_text, "error",
@@ -349,6 +349,7 @@ static void show_signing(struct table *t, const struct zone_status *s)
 	}
 	snprintf(number, sizeof(number), "%zu of %zu", s->sign.filled, s->sign.rrsets);
 	show_row(t, "signatures", number);
+	show_row(t, "on disk", s->saved ? "all of them" : "not all of them yet");
 	show_time(t, "refreshed from", s->sign.next_refresh);
 	show_time(t, "valid until", s->sign.safe_until);
 	if (s->ds_safe_from == INT64_MAX) {

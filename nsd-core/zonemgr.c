@@ -100,6 +100,7 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	z->building.zone = z;
 	z->warming.zone = z;
 	z->measuring.zone = z;
+	z->saving.zone = z;
 	z->asking.zone = z;
 	build_init(&z->build, &z->source);
 	z->warm.src = &z->source;
@@ -112,8 +113,13 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	if (z->source.policy == NULL) {
 		return ST_OK;
 	}
+	z->source.signatures = m->signatures;
+	enum status st = sigstore_zone_new(z->zone.name, &z->source.kept);
+	if (st != ST_OK) {
+		return st;
+	}
 	/* Before anything is built: 'status' shows since when it has been signed. */
-	enum status st = zone_record_get(m->store, z->zone.name, &z->record);
+	st = zone_record_get(m->store, z->zone.name, &z->record);
 	return st == ST_ENOENT ? ST_OK : st;
 }
 
@@ -158,7 +164,10 @@ static enum status open_state(struct zonemgr *m, const struct zonemgr_options *o
 		return ST_ENOMEM;
 	}
 	enum status st = store_open(state, ZONEMGR_STORE, &store, &m->store, d);
-	return st == ST_OK ? signer_new(&sign, &m->signer) : st;
+	if (st == ST_OK) {
+		st = signer_new(&sign, &m->signer);
+	}
+	return st == ST_OK ? signatures_open(state, &m->signatures, d) : st;
 }
 
 static enum status make_keystores(struct zonemgr *m, struct diags *d)
@@ -191,7 +200,10 @@ static enum status start_builders(struct zonemgr *m)
 	if (st == ST_OK) {
 		st = builder_start("errand", ERRANDS, &m->errands);
 	}
-	return st == ST_OK ? committer_start(&m->committer) : st;
+	if (st == ST_OK) {
+		st = committer_start(&m->committer);
+	}
+	return st == ST_OK ? saver_start(&m->saver) : st;
 }
 
 static enum status attach(struct zonemgr *m)
@@ -260,6 +272,7 @@ void zonemgr_stop(struct zonemgr *m)
 	builder_stop(m->warmers);
 	builder_stop(m->errands);
 	committer_stop(&m->committer);
+	saver_stop(&m->saver);
 	for (size_t i = 0; m->keystores != NULL && i < m->conf->keystore_count; i++) {
 		keystore_free(m->keystores[i]);
 		m->keystores[i] = NULL;
@@ -270,6 +283,7 @@ void zonemgr_stop(struct zonemgr *m)
 	for (size_t i = 0; i < m->zone_count; i++) {
 		zone_abandon(&m->states[i]);
 	}
+	zonemgr_save_rest(m);
 	watch_stop(m->watch);
 	m->watch = NULL;
 	if (m->attached) {
@@ -291,6 +305,7 @@ void zonemgr_free(struct zonemgr *m)
 		diags_fini(&z->ask_diags);
 		version_unref(z->zone.cur);
 		ledger_fini(&z->source.ledger);
+		sigstore_zone_free(z->source.kept);
 	}
 	/* Versions that were replaced just now. */
 	rcu_drain();
@@ -298,8 +313,10 @@ void zonemgr_free(struct zonemgr *m)
 	builder_free(m->warmers);
 	builder_free(m->errands);
 	committer_fini(&m->committer);
+	saver_fini(&m->saver);
 	signer_free(m->signer);
 	store_close(m->store);
+	store_close(m->signatures);
 	zonedb_free(m->db);
 	free(m->states);
 	free(m->zones);

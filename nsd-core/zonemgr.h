@@ -20,6 +20,8 @@ struct zonemgr_options {
 
 /* The store in the state directory that holds keys and zone records. */
 #define ZONEMGR_STORE "keys"
+/* The one that holds signatures. */
+#define ZONEMGR_SIGNATURES "signatures"
 
 /* Opens the store under conf->server.state, makes keystores, signer, zones and the zone database.
  * Loads nothing yet. */
@@ -59,6 +61,7 @@ struct zone_status {
 	char next_event_text[64];
 	char last_error[256]; /* of the last load or build; empty: fine */
 	enum denial denial;
+	bool saved; /* all its signatures are on disk */
 };
 
 void zonemgr_status(struct zonemgr *m, struct zone *z, struct zone_status *out);

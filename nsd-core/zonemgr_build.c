@@ -110,9 +110,14 @@ static bool last_serial(const struct making *m, uint32_t *last)
 	return base != NULL || m->record.has_serial;
 }
 
+/* The first version is what was served last, until restore() has shown that it is not. */
+static uint32_t first_serial(const struct making *m, uint32_t last)
+{
+	return serial_gt(m->file_serial, last) ? m->file_serial : last;
+}
+
 /* The file's records into the draft. Of a zone with a policy the SOA gets the serial that is
- * served, so that a file that says nothing new changes nothing; of the first version, at once the
- * right one. */
+ * served, so that a file that says nothing new changes nothing. */
 static enum status apply_file(struct making *m)
 {
 	const struct build *b = m->b;
@@ -126,7 +131,7 @@ static enum status apply_file(struct making *m)
 	m->serial = m->file_serial;
 	if (m->src->policy != NULL && last_serial(m, &last)) {
 		uint32_t ignored;
-		m->serial = b->base != NULL ? b->base->serial : serial_after(m, last);
+		m->serial = b->base != NULL ? b->base->serial : first_serial(m, last);
 		st = content_serial(&m->content, &m->serial, &ignored);
 	}
 	if (st == ST_OK) {
@@ -211,6 +216,24 @@ static void warn_serial(struct making *m)
 			    "notice"
 			  : "the serial went back to %u: secondaries will not notice",
 		  m->serial);
+}
+
+/* What the state directory has of a zone that is not served yet: its signatures, and its serial
+ * where nothing has changed since. */
+static enum status restore(struct making *m)
+{
+	uint32_t last = 0;
+	bool same = false;
+
+	if (m->b->base != NULL || m->keys == NULL) {
+		return ST_OK;
+	}
+	enum status st = build_restore(m->b, m->draft, m->keys, m->serial, &same);
+	if (st != ST_OK || same || !last_serial(m, &last) || m->serial != last) {
+		return st;
+	}
+	m->serial = serial_after(m, last);
+	return put_serial(m);
 }
 
 /* Is there a new version, and which serial has it? */
@@ -386,6 +409,9 @@ static enum status make(struct making *m)
 		st = fill_draft(m);
 	}
 	if (st == ST_OK) {
+		st = restore(m);
+	}
+	if (st == ST_OK) {
 		st = settle_serial(m, &is_new);
 	}
 	if (st != ST_OK || !is_new) {
@@ -426,6 +452,7 @@ void build_run(struct build *b)
 	b->measured = false;
 	b->uncommitted = false;
 	b->renewed = 0;
+	b->restored = 0;
 	enum status st = build_look(b, &read);
 	if (st == ST_EBUSY) {
 		b->outcome = BUILD_UNSETTLED;

@@ -5,6 +5,7 @@
 #include "nsd-core/conf.h"
 #include "nsd-core/watch.h"
 #include "signer/signer.h"
+#include "signer/sigstore.h"
 
 #include <pthread.h>
 
@@ -33,6 +34,9 @@ struct build_source {
 	struct signer *signer;
 	const _Atomic(bool) *stop;
 	struct ledger ledger;
+	/* NULL: nothing is kept. Used by the first build, then by the saver. */
+	struct store *signatures;
+	struct sigstore_zone *kept;
 };
 
 void ledger_init(struct ledger *l);
@@ -82,6 +86,7 @@ struct build {
 	struct sign_stats stats;
 	struct zone_record record;
 	size_t renewed;
+	size_t restored; /* RRsets whose signatures were on disk */
 	/* The serial of next must be durable (ledger_put_serials()) before anybody sees it. */
 	bool uncommitted;
 	struct diags diags;
@@ -104,6 +109,11 @@ enum status build_look(struct build *b, bool *read) MUST_USE;
 enum status content_serial(struct content *c, const uint32_t *put, uint32_t *serial) MUST_USE;
 /* ST_EREFUSED where the draft has lost more than half of the base's names. */
 enum status build_check_loss(struct build *b, struct draft *d) MUST_USE;
+
+/* zonemgr_restore.c: fills the slots of a zone's first draft from the disk. *same: its content is
+ * the one that was served with this serial. Faults of the store are warnings. */
+enum status build_restore(struct build *b, struct draft *d, const struct keyset *keys,
+			  uint32_t serial, bool *same) MUST_USE;
 
 /* Signs what v lacks; sees to the record when v is complete. */
 struct warming {

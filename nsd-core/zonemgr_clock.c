@@ -131,6 +131,7 @@ static void signed_tick(struct zone_state *z, int64_t now_ms, int64_t now_s)
 	if (z->warming.busy && z->mgr->ticks % MEASURE_EACH_TICKS == 0) {
 		zone_measure(z);
 	}
+	zone_save(z, now_ms);
 	raise_alarm(z, now_s);
 	if (z->building.busy || z->retry_want != 0 || now_ms < z->clock_ms) {
 		return;

@@ -421,6 +421,11 @@ void zone_abandon(struct zone_state *z)
 		version_unref(z->warm.version);
 		z->warming.busy = false;
 	}
+	if (z->saving.busy) {
+		version_unref(z->saved.version);
+		z->saved.version = NULL;
+		z->saving.busy = false;
+	}
 	if (z->measuring.busy) {
 		version_unref(z->measure_version);
 		z->measuring.busy = false;

@@ -39,6 +39,19 @@ struct retry {
 	int64_t delay_ms;
 };
 
+/* What of a zone is on disk, and what is on its way there. */
+struct saved {
+	bool any;
+	uint32_t serial;
+	uint64_t made;		 /* signer_made() before the last save began */
+	size_t empty;		 /* slots then */
+	int64_t at_ms;		 /* not again before */
+	struct version *version; /* being saved; a reference */
+	uint64_t made_then;
+	int64_t took_ms;
+	enum status status;
+};
+
 struct zone_state {
 	struct zone zone;
 	struct zonemgr *mgr;
@@ -60,6 +73,9 @@ struct zone_state {
 	struct task measuring; /* how far warming is */
 	struct version *measure_version;
 	struct sign_stats measure_stats;
+	struct task saving;
+	struct saved saved;
+	struct zone_state *next_save;
 	struct task asking; /* the parent */
 	enum parent_ds asked;
 	enum status ask_status;
@@ -92,6 +108,15 @@ struct committer {
 	bool busy; /* job is submitted or runs */
 };
 
+/* Zones whose signatures are to be written. */
+struct saver {
+	struct builder *thread;
+	struct builder_job job;
+	pthread_mutex_t lock;
+	struct zone_state *first, **last;
+	bool busy; /* job is submitted or runs */
+};
+
 struct zonemgr {
 	const struct conf *conf;
 	uv_loop_t *loop;
@@ -104,6 +129,7 @@ struct zonemgr {
 	bool stopped;
 
 	struct store *store;
+	struct store *signatures; /* NULL: none are kept */
 	struct signer *signer;
 	struct keystore **keystores;
 	bool *keystores_up; /* at the last tick */
@@ -114,6 +140,7 @@ struct zonemgr {
 	struct builder *warmers; /* signing ahead: may take hours */
 	struct builder *errands; /* parents, measuring */
 	struct committer committer;
+	struct saver saver;
 
 	struct zone_state *states;
 	struct zone **zones; /* of states, in the same order */
@@ -142,6 +169,18 @@ void committer_stop(struct committer *c);
 void committer_fini(struct committer *c); /* after committer_stop() */
 /* On a builder thread: z's build goes to main once its serial is durable. */
 void committer_add(struct committer *c, struct zone_state *z);
+
+/* zonemgr_save.c. A store that is damaged is set aside. */
+enum status signatures_open(const char *state, struct store **out, struct diags *d) MUST_USE;
+enum status saver_start(struct saver *s) MUST_USE;
+void saver_stop(struct saver *s);
+void saver_fini(struct saver *s); /* after saver_stop() */
+/* Sees to it that what was signed gets to the disk, where that is due. */
+void zone_save(struct zone_state *z, int64_t now_ms);
+/* Is everything that was signed, and what is served, on disk? */
+bool zone_is_saved(const struct zone_state *z);
+/* All threads but this one have ended: what is not on disk yet. */
+void zonemgr_save_rest(struct zonemgr *m);
 
 /* zonemgr_run.c: what happens on the loop. */
 void zone_build(struct zone_state *z, unsigned want, bool asked);

@@ -31,6 +31,7 @@ static void signed_status(const struct zone_state *z, struct zone_status *out)
 
 	out->signing = z->retry_want != 0 ? SIGNING_WAITING : z->signing;
 	out->sign = z->stats;
+	out->saved = zone_is_saved(z);
 	out->ds_safe_from = ds_safe_from(&z->record, p->propagation);
 	if (v == NULL) {
 		return;

@@ -49,6 +49,7 @@ static void sign_settle(struct signer *s, struct rrset *rs, struct sigset *sigs,
 {
 	if (sigs != NULL) {
 		atomic_store_explicit(&rs->sigs, sigs, memory_order_release);
+		atomic_fetch_add_explicit(&s->made, 1, memory_order_relaxed);
 	}
 	atomic_store(&rs->sig_state, sigs != NULL ? SIG_FILLED : SIG_EMPTY);
 	bool wanted = atomic_exchange(&rs->sig_wanted, 0) != 0;

@@ -14,7 +14,8 @@ struct signer {
 	pthread_mutex_t lock; /* batches' counters, waiting, helpers */
 	pthread_cond_t moved; /* a signature in flight was made or failed */
 	unsigned waiting;     /* threads that wait for 'moved' */
-	unsigned helpers;     /* threads that passes have started */
+	_Atomic(uint64_t) made;
+	unsigned helpers; /* threads that passes have started */
 };
 
 /* What a builder's pass has in flight. Outlives the pass where it was told to stop: a lane may hang

@@ -26,6 +26,11 @@ enum status signer_new(const struct signer_options *opt, struct signer **out)
 	return ST_OK;
 }
 
+uint64_t signer_made(const struct signer *s)
+{
+	return atomic_load_explicit(&s->made, memory_order_relaxed);
+}
+
 void signer_free(struct signer *s)
 {
 	if (s == NULL) {

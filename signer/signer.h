@@ -56,6 +56,9 @@ enum status signer_sign_list(struct signer *s, struct version *v, const struct n
 			     struct rrset *const *rrsets, size_t count,
 			     const _Atomic(bool) *stop) MUST_USE;
 
+/* Slots filled since the start: has anything been signed since one looked? Any thread. */
+uint64_t signer_made(const struct signer *s);
+
 struct sign_stats {
 	size_t rrsets;	      /* that carry signatures */
 	size_t filled;	      /* with a slot filled */

@@ -7,11 +7,6 @@
 
 #include <stdlib.h>
 
-/* A refresh takes along what falls due within this part of the refresh time, so that serials do not
- * move for every single signature; at most a day of it. */
-#define REFRESH_AHEAD_PART  20
-#define REFRESH_AHEAD_MAX_S 86400
-
 /* A build under way. */
 struct making {
 	struct build *b;
@@ -143,12 +138,9 @@ static enum status apply_file(struct making *m)
 static enum status renew(struct making *m)
 {
 	const struct build *b = m->b;
-	uint32_t ahead = m->keys->params.refresh / REFRESH_AHEAD_PART;
+	int64_t until = clock_wall_s() + sign_ahead_s(&m->keys->params);
 
-	if (ahead > REFRESH_AHEAD_MAX_S) {
-		ahead = REFRESH_AHEAD_MAX_S;
-	}
-	return signer_renew_due(m->draft, b->base, clock_wall_s() + ahead, &m->b->renewed);
+	return signer_renew_due(m->draft, b->base, until, &m->b->renewed);
 }
 
 /* CDS and CDNSKEY stand once a DS would be safe, and from then on: what says so is on record. */

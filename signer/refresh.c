@@ -1,22 +1,74 @@
 /* When signatures are valid, and when they fall due. */
+#include "signer/rrsig.h"
 #include "signer/signer.h"
 
 #include "nsd-core/base/clock.h"
 
 #define INCEPTION_BEFORE_S 3600
 
-/* The expiration is now + validity - phase, with the phase in [0, (validity - refresh) / 2) from
- * the id. A signature falls due when 'refresh' is left, so what was signed in one go falls due
- * evenly spread between (validity - refresh) / 2 and validity - refresh from now; and since the
- * phase stays with the content, each keeps a period of its own. */
+/* Nothing that is signed now falls due sooner than this part of the time there is, and nothing is
+ * signed again sooner than half of that before it falls due: so that signing again moves on. */
+#define LEAST_PART  16
+#define AHEAD_MAX_S 3600
+/* KSKs may be far away: what they sign is made new each day, so that it is always nearly as young
+ * as the policy lets it be. */
+#define KSK_RENEWED_S 86400
+
+/* From a fresh signature to when it falls due: at most. */
+static uint32_t longest_s(const struct sign_params *p)
+{
+	return p->validity > p->refresh ? p->validity - p->refresh : 0;
+}
+
+/* A signature falls due when 'refresh' is left, at a time of its id's: phase + k * period on the
+ * clock, whichever comes next. So the same share of all ids falls due in each hour, from the first
+ * hour on, whenever they were signed first. */
 void sign_window(const struct sign_params *p, const uint8_t id[32], int64_t now,
 		 uint32_t *inception, uint32_t *expiration)
 {
-	uint32_t span = p->validity > p->refresh ? (p->validity - p->refresh) / 2 : 0;
-	uint32_t phase = (uint32_t)(((uint64_t)be32_get(id) * span) >> 32);
-	uint32_t validity = p->validity > phase ? p->validity - phase : 1;
+	uint32_t least = longest_s(p) / LEAST_PART;
+	uint32_t period = longest_s(p) - least;
+	int64_t due = now + least;
+
+	if (period > 0) {
+		int64_t phase = (int64_t)(((uint64_t)be32_get(id) * period) >> 32);
+		int64_t over = (due - phase) % period;
+		due += over > 0 ? period - over : -over;
+	}
+	uint32_t left = p->validity > p->refresh ? p->refresh : p->validity;
+
 	*inception = (uint32_t)(now - INCEPTION_BEFORE_S);
-	*expiration = (uint32_t)(now + validity);
+	*expiration = (uint32_t)(due + (left > 0 ? left : 1));
+}
+
+void sign_window_ksk(const struct sign_params *p, int64_t now, uint32_t *inception,
+		     uint32_t *expiration)
+{
+	*inception = (uint32_t)(now - INCEPTION_BEFORE_S);
+	*expiration = (uint32_t)(now + p->validity);
+}
+
+uint32_t sign_ahead_s(const struct sign_params *p)
+{
+	uint32_t ahead = longest_s(p) / LEAST_PART / 2;
+
+	return ahead < AHEAD_MAX_S ? ahead : AHEAD_MAX_S;
+}
+
+bool rrsig_by_ksk(uint16_t type)
+{
+	return type == RR_DNSKEY || type == RR_CDS || type == RR_CDNSKEY;
+}
+
+/* When signatures of this type that expire then fall due. */
+static int64_t due_at(const struct sign_params *p, uint16_t type, int64_t expiration)
+{
+	if (!rrsig_by_ksk(type)) {
+		return expiration - p->refresh;
+	}
+	uint32_t kept = longest_s(p) / 2;
+
+	return expiration - p->validity + (kept < KSK_RENEWED_S ? kept : KSK_RENEWED_S);
 }
 
 /* The 64-bit time that an RRSIG's 32 bits mean, seen from a time less than 68 years off (RFC 4034
@@ -44,15 +96,16 @@ bool signer_covers(const struct node *n, const struct rrset *rs)
 	return (n->flags & NODE_CUT) == 0 || rs->type == RR_DS || rs->type == RR_NSEC;
 }
 
-static uint32_t version_refresh(const struct version *v)
+static const struct sign_params *version_params(const struct version *v)
 {
+	static const struct sign_params none;
 	const struct keyset *ks = v->keys;
-	return ks != NULL ? ks->params.refresh : 0;
+	return ks != NULL ? &ks->params : &none;
 }
 
 struct stats_walk {
 	struct sign_stats stats;
-	uint32_t refresh;
+	const struct sign_params *params;
 	int64_t now;
 };
 
@@ -75,8 +128,9 @@ static enum status stats_each(void *ctx, const struct node *n)
 		if (expiration < stats->safe_until) {
 			stats->safe_until = expiration;
 		}
-		if (expiration - walk->refresh < stats->next_refresh) {
-			stats->next_refresh = expiration - walk->refresh;
+		int64_t due = due_at(walk->params, rs->type, expiration);
+		if (due < stats->next_refresh) {
+			stats->next_refresh = due;
 		}
 	}
 	return ST_OK;
@@ -86,7 +140,7 @@ void signer_stats(const struct version *v, struct sign_stats *out)
 {
 	struct stats_walk walk = {
 		.stats = {.next_refresh = INT64_MAX, .safe_until = INT64_MAX},
-		.refresh = version_refresh(v),
+		.params = version_params(v),
 		.now = clock_wall_s(),
 	};
 	/* stats_each() never fails. */
@@ -97,10 +151,35 @@ void signer_stats(const struct version *v, struct sign_stats *out)
 
 struct renew_walk {
 	struct draft *draft;
-	uint32_t refresh;
+	const struct keyset *keys;
+	bool usable[KEYSET_MAX]; /* keys that sign now */
 	int64_t until;
 	size_t count;
 };
+
+/* What cannot be signed anew now keeps what it has, and does not keep others from being renewed. */
+static bool can_sign(const struct renew_walk *walk, uint16_t type)
+{
+	uint8_t which[KEYSET_MAX];
+	size_t count = rrsig_keys(walk->keys, type, which);
+	for (size_t i = 0; i < count; i++) {
+		if (!walk->usable[which[i]]) {
+			return false;
+		}
+	}
+	return count > 0;
+}
+
+static bool key_is_usable(const struct key *key)
+{
+	struct keystore_health health;
+	struct hsm_key *handle = atomic_load(&key->handle);
+	if (handle == NULL) {
+		return false;
+	}
+	keystore_health(hsm_key_store(handle), &health);
+	return health.state == KEYSTORE_UP || health.state == KEYSTORE_CLOSED;
+}
 
 static enum status renew_each(void *ctx, const struct node *n)
 {
@@ -109,7 +188,9 @@ static enum status renew_each(void *ctx, const struct node *n)
 		const struct rrset *rs = n->rrsets[i];
 		const struct sigset *sigs = signer_covers(n, rs) ? rrset_sigs(rs) : NULL;
 		if (sigs == NULL ||
-		    sigtime_near(sigs->expiration, walk->until) - walk->refresh > walk->until) {
+		    due_at(&walk->keys->params, rs->type,
+			   sigtime_near(sigs->expiration, walk->until)) > walk->until ||
+		    !can_sign(walk, rs->type)) {
 			continue;
 		}
 		enum status st = draft_renew(walk->draft, node_name(n), rs->type);
@@ -125,7 +206,10 @@ static enum status renew_each(void *ctx, const struct node *n)
 enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until,
 			     size_t *count)
 {
-	struct renew_walk walk = {.draft = d, .refresh = version_refresh(base), .until = until};
+	struct renew_walk walk = {.draft = d, .keys = base->keys, .until = until};
+	for (size_t i = 0; i < walk.keys->count; i++) {
+		walk.usable[i] = key_is_usable(&walk.keys->keys[i]);
+	}
 	enum status st = version_walk(base, renew_each, &walk);
 	if (st == ST_OK) {
 		*count = walk.count;

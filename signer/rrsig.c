@@ -91,7 +91,11 @@ enum status rrsig_input_digest(struct rrsig_input *in, const struct sign_params 
 	if (st != ST_OK) {
 		return st;
 	}
-	sign_window(params, id, now, &inception, &expiration);
+	if (rrsig_by_ksk(be16_get(in->data))) {
+		sign_window_ksk(params, now, &inception, &expiration);
+	} else {
+		sign_window(params, id, now, &inception, &expiration);
+	}
 	be32_put(in->data + AT_EXPIRATION, expiration);
 	be32_put(in->data + AT_EXPIRATION + 4, inception);
 	st = digest_of(DIGEST_SHA256, pieces, 1, result);
@@ -103,8 +107,7 @@ enum status rrsig_input_digest(struct rrsig_input *in, const struct sign_params 
 
 size_t rrsig_keys(const struct keyset *ks, uint16_t type, uint8_t out[KEYSET_MAX])
 {
-	bool apex_set = type == RR_DNSKEY || type == RR_CDS || type == RR_CDNSKEY;
-	enum key_role role = apex_set ? KEY_KSK : KEY_ZSK;
+	enum key_role role = rrsig_by_ksk(type) ? KEY_KSK : KEY_ZSK;
 	size_t count = 0;
 	for (size_t i = 0; i < ks->count; i++) {
 		const struct key *key = &ks->keys[i];

@@ -26,6 +26,8 @@ enum status rrsig_input_digest(struct rrsig_input *in, const struct sign_params 
 			       const struct key *key, int64_t now,
 			       uint8_t digest[HSM_DIGEST_LEN]) MUST_USE;
 
+/* Is this RRset the KSKs' to sign? */
+bool rrsig_by_ksk(uint16_t type);
 /* The keys that sign RRsets of this type: DNSKEY, CDS and CDNSKEY are every active KSK's or CSK's,
  * all else is every active ZSK's or CSK's. Indexes into ks->keys; returns how many. */
 size_t rrsig_keys(const struct keyset *ks, uint16_t type, uint8_t out[KEYSET_MAX]);

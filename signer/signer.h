@@ -70,16 +70,23 @@ struct sign_stats {
 void signer_stats(const struct version *v, struct sign_stats *out);
 
 /* The validity window of one signature (seconds since 1970): inception one hour before now, the
- * expiration spread by the id over a part of the time between refresh and validity, so that
- * refreshing has no cliffs. Pure: the same in, the same out. 'id': 32 octets, what is signed. */
+ * expiration between refresh and validity later, spread by the id so that refreshing has no cliffs.
+ * Pure: the same in, the same out. 'id': 32 octets, what is signed. */
 void sign_window(const struct sign_params *p, const uint8_t id[32], int64_t now,
 		 uint32_t *inception, uint32_t *expiration);
+
+/* The same for what KSKs sign, a few RRsets a zone: as long as the policy allows. */
+void sign_window_ksk(const struct sign_params *p, int64_t now, uint32_t *inception,
+		     uint32_t *expiration);
+/* A refresh takes along what falls due within so many seconds, so that serials do not move for
+ * every single signature. */
+uint32_t sign_ahead_s(const struct sign_params *p);
 
 /* What a draft needs to be signed by a keyset: DNSKEY (and CDS, CDNSKEY where 'cds') at the apex,
  * and the NSEC chain over what is touched (RFC 4034 4, TTL by RFC 9077). Call after the content is
  * applied; settles the draft. Nothing is signed here. */
 enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds) MUST_USE;
-/* Marks for renewal (draft_renew) every RRset whose signatures fall due before 'until'. *count: how
- * many. */
+/* Marks for renewal (draft_renew) every RRset whose signatures fall due before 'until' and whose
+ * keystores are there. *count: how many. base is signed by us. */
 enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until,
 			     size_t *count) MUST_USE;

@@ -235,12 +235,9 @@ static enum status cut(struct loading *l, size_t count)
 	size_t room = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct node *n = l->items[i].node;
-		if (n == last) {
-			l->extents[l->count - 1].count++;
-			continue;
-		}
+		bool begins = n != last && chunk_begins(n->hash, &nodes);
 		last = n;
-		if (!chunk_begins(n->hash, &nodes)) {
+		if (!begins && l->extents != NULL) {
 			l->extents[l->count - 1].count++;
 			continue;
 		}

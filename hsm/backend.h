@@ -78,7 +78,20 @@ struct backend {
 			    struct raw_signature *out, struct fault *f);
 	/* A signature of 'key' did not verify: trust no remembered handle. May be NULL. */
 	void (*distrust)(struct hsm_key *key);
+
+	/* What is known of PINs that were refused, so that a device_new() in another process does
+	 * not try them again: octets without meaning elsewhere. guard_get() returns how many, 0
+	 * where there is nothing to keep or no room. No open() at the same time. May be NULL. */
+	size_t (*guard_get)(struct device *dev, uint8_t *out, size_t room);
+	void (*guard_set)(struct device *dev, const uint8_t *data, size_t len);
+
+	/* The keystore ends: whatever call hangs in the device returns soon, and none begins. Any
+	 * thread. May be NULL. */
+	void (*cancel)(struct device *dev);
+	/* The process that the device is in, and how many there were before it. May be NULL. */
+	void (*process)(struct device *dev, struct keystore_health *out);
 };
 
 extern const struct backend backend_file;
 extern const struct backend backend_pkcs11;
+extern const struct backend backend_isolated; /* pkcs11 in a process of its own */

@@ -30,6 +30,7 @@ struct keystore_options {
 	const char *pin_file;  /* the PIN is its first line */
 	const char *init_args; /* pReserved of C_Initialize, or NULL */
 	const char *directory; /* file: where the PEM files are */
+	bool isolate;	       /* pkcs11: the module in a process of its own */
 	unsigned sessions;     /* lanes, at least 1 */
 	size_t queue_max;      /* jobs waiting per priority; 0: 4096 */
 };
@@ -59,11 +60,18 @@ struct keystore_health {
 	char detail[160]; /* the last error, for people; empty when up */
 	unsigned sessions;
 	uint64_t signatures, failures, verify_failures;
-	size_t waiting; /* jobs in the queues */
+	size_t waiting;	   /* jobs in the queues */
+	int pid;	   /* of the module's own process; 0: none */
+	uint64_t restarts; /* processes before this one */
 };
 
 /* Any thread; a snapshot. */
 void keystore_health(struct keystore *ks, struct keystore_health *out);
+
+/* Was this process started to hold a module? Every program that opens isolated keystores asks so
+ * first in main(), and then is nothing but that: hsm_host_main() returns to nobody. */
+bool hsm_is_host(int argc, char **argv);
+int hsm_host_main(void);
 
 /* The calls below touch the device and block; not for loop threads. On a fault 'd' says what, and
  * what to do about it.

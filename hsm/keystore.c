@@ -169,6 +169,14 @@ static enum status sync_init(struct keystore *ks)
 	return err == 0 ? ST_OK : status_from_errno(err);
 }
 
+static const struct backend *backend_of(const struct keystore_options *opt)
+{
+	if (opt->type == KEYSTORE_FILE) {
+		return &backend_file;
+	}
+	return opt->isolate ? &backend_isolated : &backend_pkcs11;
+}
+
 enum status keystore_new(const struct keystore_options *opt, struct keystore **out, struct diags *d)
 {
 	enum status st = check_options(opt, d);
@@ -180,7 +188,7 @@ enum status keystore_new(const struct keystore_options *opt, struct keystore **o
 		return ST_ENOMEM;
 	}
 	ks->opt = *opt;
-	ks->be = opt->type == KEYSTORE_FILE ? &backend_file : &backend_pkcs11;
+	ks->be = backend_of(opt);
 	ks->queue_max = opt->queue_max == 0 ? QUEUE_MAX : opt->queue_max;
 	st = sync_init(ks);
 	if (st != ST_OK) {
@@ -214,6 +222,9 @@ void keystore_free(struct keystore *ks)
 	pthread_cond_broadcast(&ks->keep);
 	pthread_cond_broadcast(&ks->settled);
 	pthread_mutex_unlock(&ks->lock);
+	if (ks->dev != NULL && ks->be->cancel != NULL) {
+		ks->be->cancel(ks->dev);
+	}
 	if (ks->keeper_started) {
 		pthread_join(ks->keeper, NULL);
 	}
@@ -248,6 +259,9 @@ void keystore_health(struct keystore *ks, struct keystore_health *out)
 	out->signatures = atomic_load(&ks->signatures);
 	out->failures = atomic_load(&ks->failures);
 	out->verify_failures = atomic_load(&ks->verify_failures);
+	if (ks->be->process != NULL) {
+		ks->be->process(ks->dev, out);
+	}
 }
 
 enum status keystore_open(struct keystore *ks, struct diags *d)

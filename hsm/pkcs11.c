@@ -481,6 +481,16 @@ static enum status device_probe(struct device *dev, struct fault *f)
 	return st;
 }
 
+static size_t guard_get(struct device *dev, uint8_t *out, size_t room)
+{
+	return pin_guard_save(&dev->pin, out, room);
+}
+
+static void guard_set(struct device *dev, const uint8_t *data, size_t len)
+{
+	pin_guard_load(&dev->pin, data, len);
+}
+
 const struct backend backend_pkcs11 = {
 	.in_process = false,
 	.key_size = sizeof(struct p11_key),
@@ -495,4 +505,6 @@ const struct backend backend_pkcs11 = {
 	.session_free = p11_session_free,
 	.sign = p11_sign,
 	.distrust = p11_distrust,
+	.guard_get = guard_get,
+	.guard_set = guard_set,
 };

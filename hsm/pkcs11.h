@@ -95,6 +95,9 @@ enum status pin_read(struct pin_guard *g, bool count_low, struct pin *out,
 void pin_block(struct pin_guard *g);
 void pin_refused(struct pin_guard *g, const struct pin *pin);
 void pin_accepted(struct pin_guard *g);
+/* All but the path, for another process of the same program. */
+size_t pin_guard_save(const struct pin_guard *g, uint8_t *out, size_t room);
+void pin_guard_load(struct pin_guard *g, const uint8_t *data, size_t len);
 
 struct device {
 	const struct keystore_options *opt;

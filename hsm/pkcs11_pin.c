@@ -137,3 +137,43 @@ void pin_accepted(struct pin_guard *g)
 	g->blocked = false;
 	g->refused = false;
 }
+
+/* Sent from a process to another of the same program, as it is in memory. */
+struct kept_guard {
+	bool blocked, refused;
+	struct stat seen;
+	uint8_t salt[16];
+	uint8_t digest[32];
+};
+
+size_t pin_guard_save(const struct pin_guard *g, uint8_t *out, size_t room)
+{
+	struct kept_guard kept;
+
+	if (room < sizeof(kept)) {
+		return 0;
+	}
+	memset(&kept, 0, sizeof(kept));
+	kept.blocked = g->blocked;
+	kept.refused = g->refused;
+	kept.seen = g->seen;
+	memcpy(kept.salt, g->salt, sizeof(kept.salt));
+	memcpy(kept.digest, g->digest, sizeof(kept.digest));
+	memcpy(out, &kept, sizeof(kept));
+	return sizeof(kept);
+}
+
+void pin_guard_load(struct pin_guard *g, const uint8_t *data, size_t len)
+{
+	struct kept_guard kept;
+
+	if (len != sizeof(kept)) {
+		return;
+	}
+	memcpy(&kept, data, sizeof(kept));
+	g->blocked = kept.blocked;
+	g->refused = kept.refused;
+	g->seen = kept.seen;
+	memcpy(g->salt, kept.salt, sizeof(g->salt));
+	memcpy(g->digest, kept.digest, sizeof(g->digest));
+}

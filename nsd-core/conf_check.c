@@ -104,11 +104,6 @@ static void check_pkcs11(struct conf_reader *rd, const struct conf_keystore *ks,
 		conf_fault(&rd->faults, place_in(map, "uri"),
 			   "'uri': no PIN may stand here, use 'pin-file'");
 	}
-	if (ks->isolate) {
-		conf_warning(&rd->faults, place_in(map, "isolate"),
-			     "'isolate' is not supported by this version: the module runs inside "
-			     "the server");
-	}
 	check_file(rd, map, "module", ks->module, &st);
 	if (check_file(rd, map, "pin-file", ks->pin_file, &st) && (st.st_mode & S_IROTH) != 0) {
 		conf_warning(&rd->faults, place_in(map, "pin-file"),

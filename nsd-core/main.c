@@ -282,6 +282,9 @@ int main(int argc, char **argv)
 	struct conf *conf = NULL;
 	struct diags d;
 
+	if (hsm_is_host(argc, argv)) {
+		return hsm_host_main();
+	}
 	read_arguments(argc, argv, &args);
 	diags_init(&d, DIAGS_LIMIT);
 	enum status st = conf_read(args.conf, &conf, &d);

@@ -70,6 +70,7 @@ enum status keystore_from_conf(const struct conf_keystore *c, const char *key_fo
 		.pin_file = c->pin_file,
 		.init_args = c->init_args,
 		.directory = key_folder,
+		.isolate = c->isolate,
 		.sessions = c->sessions,
 	};
 

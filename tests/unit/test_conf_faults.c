@@ -176,10 +176,6 @@ static const struct bad bad[] = {
 	 "1:60:unknown key 'pin' in keystores\n"},
 	{"file with a token", "keystores: [ { name: k, type: file, token: t } ]\n" ZONE,
 	 "1:37:'token' is for keystores of type pkcs11\n"},
-	{"isolate",
-	 "keystores: [ { name: k, type: pkcs11, module: /m, slot: 0, isolate: true } ]\n" ZONE,
-	 "1:69:warning: 'isolate' is not supported by this version: the module runs inside the "
-	 "server\n"},
 	{"keystore twice",
 	 "keystores:\n  - { name: k, type: file }\n  - { name: k, type: file }\n" ZONE,
 	 "3:13:keystore 'k' is given twice\n"},

@@ -1,0 +1,368 @@
+/* The module's side. */
+#include "hsm/host.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define KEYS_MAX  1000000
+#define LANES_MAX 1024
+/* The server is gone: a module that does not end by itself is ended. */
+#define END_S 10
+
+struct host {
+	const struct backend *be;
+	struct keystore_options opt;
+	struct device *dev;
+	struct host_lane *lanes;
+	unsigned lane_count;
+	/* Keys are put at the end and never leave, so that a place stays good. */
+	pthread_rwlock_t lock;
+	struct hsm_key **keys;
+	size_t count, room;
+};
+
+struct host_lane {
+	struct host *host;
+	struct session *session;
+	pthread_t thread;
+	bool started;
+	int fd;
+};
+
+static ssize_t receive(int fd, void *buf, size_t room)
+{
+	ssize_t n;
+	do {
+		n = recv(fd, buf, room, 0);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+static bool answer(int fd, const struct host_reply *reply, bool whole)
+{
+	size_t len = whole ? sizeof(*reply) : HOST_REPLY_SHORT;
+	ssize_t n;
+	do {
+		n = send(fd, reply, len, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)len;
+}
+
+static bool is_key(const struct hsm_key *key, const struct host_key *k)
+{
+	return key->id_len == k->id_len && memcmp(key->id, k->id, k->id_len) == 0 &&
+	       (!k->has_point || memcmp(key->public_point, k->point, HSM_PUBLIC_LEN) == 0);
+}
+
+static struct hsm_key *known_key(struct host *h, const struct host_key *k, uint32_t *place)
+{
+	struct hsm_key *key = NULL;
+	pthread_rwlock_rdlock(&h->lock);
+	if (k->place < h->count && is_key(h->keys[k->place], k)) {
+		*place = k->place;
+		key = h->keys[k->place];
+	}
+	for (size_t i = 0; i < h->count && key == NULL; i++) {
+		if (is_key(h->keys[i], k)) {
+			*place = (uint32_t)i;
+			key = h->keys[i];
+		}
+	}
+	pthread_rwlock_unlock(&h->lock);
+	return key;
+}
+
+static enum status keep_key(struct host *h, struct hsm_key *key, uint32_t *place)
+{
+	enum status st = ST_OK;
+	pthread_rwlock_wrlock(&h->lock);
+	if (h->count == KEYS_MAX) {
+		st = ST_ELIMIT;
+	} else if (h->count == h->room) {
+		size_t room = h->room == 0 ? 16 : h->room * 2;
+		struct hsm_key **grown = realloc(h->keys, room * sizeof(struct hsm_key *));
+		if (grown == NULL) {
+			st = ST_ENOMEM;
+		} else {
+			h->keys = grown;
+			h->room = room;
+		}
+	}
+	if (st == ST_OK) {
+		*place = (uint32_t)h->count;
+		h->keys[h->count++] = key;
+	}
+	pthread_rwlock_unlock(&h->lock);
+	return st;
+}
+
+static struct hsm_key *new_key(const struct host *h, const struct host_key *k)
+{
+	struct hsm_key *key = calloc(1, h->be->key_size);
+	if (key != NULL) {
+		atomic_init(&key->refs, 1);
+		key->be = h->be;
+		memcpy(key->id, k->id, k->id_len);
+		key->id_len = k->id_len;
+	}
+	return key;
+}
+
+/* Found again where it is known: what the other side asks for anew it has reason to. */
+static enum status find_key(struct host *h, const struct host_key *k, struct hsm_key **out,
+			    uint32_t *place, struct fault *f)
+{
+	struct hsm_key *key = new_key(h, k);
+	if (key == NULL) {
+		return ST_ENOMEM;
+	}
+	enum status st = h->be->find(h->dev, key, k->has_point ? k->point : NULL, f);
+	if (st == ST_OK) {
+		struct host_key same = *k;
+		same.has_point = 1;
+		memcpy(same.point, key->public_point, HSM_PUBLIC_LEN);
+		struct hsm_key *before = known_key(h, &same, place);
+		if (before != NULL) {
+			hsm_key_unref(key);
+			*out = before;
+			return ST_OK;
+		}
+		st = keep_key(h, key, place);
+	}
+	if (st != ST_OK) {
+		hsm_key_unref(key);
+		return st;
+	}
+	*out = key;
+	return ST_OK;
+}
+
+static enum status generate_key(struct host *h, const struct host_request *rq,
+				struct host_reply *reply, struct fault *f)
+{
+	struct hsm_key *key = new_key(h, &rq->key);
+	if (key == NULL) {
+		return ST_ENOMEM;
+	}
+	enum status st = h->be->generate(h->dev, key, rq->more.label, f);
+	if (st == ST_OK) {
+		memcpy(reply->point, key->public_point, HSM_PUBLIC_LEN);
+		st = keep_key(h, key, &reply->place);
+	}
+	if (st != ST_OK) {
+		hsm_key_unref(key);
+	}
+	return st;
+}
+
+static enum status remove_key(struct host *h, const struct host_request *rq, struct fault *f)
+{
+	uint32_t place;
+	struct hsm_key *key = known_key(h, &rq->key, &place);
+	enum status st = key != NULL ? ST_OK : find_key(h, &rq->key, &key, &place, f);
+	return st == ST_OK ? h->be->remove(h->dev, key, f) : st;
+}
+
+static enum status open_device(struct host *h, const struct host_request *rq,
+			       struct host_reply *reply, struct fault *f)
+{
+	if (h->be->guard_set != NULL) {
+		h->be->guard_set(h->dev, rq->more.guard.data, rq->more.guard.len);
+	}
+	enum status st = h->be->open(h->dev, f);
+	if (h->be->guard_get != NULL) {
+		reply->guard_len =
+			(uint32_t)h->be->guard_get(h->dev, reply->guard, sizeof(reply->guard));
+	}
+	return st;
+}
+
+static enum status sign(struct host_lane *l, const struct host_request *rq,
+			struct host_reply *reply, struct fault *f)
+{
+	struct host *h = l->host;
+	struct raw_signature raw;
+	struct hsm_key *key = known_key(h, &rq->key, &reply->place);
+	enum status st = key != NULL ? ST_OK : find_key(h, &rq->key, &key, &reply->place, f);
+	if (st != ST_OK) {
+		/* A key that is not there any more cannot sign, and that is no fault of the rest.
+		 */
+		return st == ST_ENOENT ? ST_EFATAL : st;
+	}
+	if (rq->key.distrust && h->be->distrust != NULL) {
+		h->be->distrust(key);
+	}
+	st = h->be->sign(l->session, key, rq->digest, &raw, f);
+	if (st == ST_OK) {
+		reply->len = (uint32_t)raw.len;
+		memcpy(reply->signature, raw.data, raw.len);
+	}
+	return st;
+}
+
+static bool is_request(const struct host_request *rq, ssize_t n, bool of_lane)
+{
+	if (n != (ssize_t)sizeof(*rq) && n != (ssize_t)HOST_REQUEST_SHORT) {
+		return false;
+	}
+	if (rq->key.id_len > HSM_ID_MAX || (rq->op == HOST_SIGN) != of_lane) {
+		return false;
+	}
+	if (rq->op == HOST_GENERATE) {
+		return n == (ssize_t)sizeof(*rq) &&
+		       memchr(rq->more.label, '\0', sizeof(rq->more.label)) != NULL;
+	}
+	return rq->op != HOST_OPEN ||
+	       (n == (ssize_t)sizeof(*rq) && rq->more.guard.len <= sizeof(rq->more.guard.data));
+}
+
+static bool finish(int fd, struct host_reply *reply, enum status st, const struct fault *f,
+		   bool whole)
+{
+	reply->status = (int32_t)st;
+	if (st != ST_OK) {
+		reply->kind = (uint32_t)f->kind;
+		memcpy(reply->text, f->text, sizeof(reply->text));
+	}
+	return answer(fd, reply, whole || st != ST_OK);
+}
+
+static void *lane_main(void *arg)
+{
+	struct host_lane *l = arg;
+	struct host_request rq;
+	ssize_t n;
+	while ((n = receive(l->fd, &rq, sizeof(rq))) > 0 && is_request(&rq, n, true)) {
+		struct host_reply reply = {.number = rq.number};
+		struct fault f = {.kind = FAULT_REQUEST};
+		enum status st = sign(l, &rq, &reply, &f);
+		if (!finish(l->fd, &reply, st, &f, false)) {
+			break;
+		}
+	}
+	shutdown(l->fd, SHUT_RDWR);
+	return NULL;
+}
+
+static void serve_calls(struct host *h)
+{
+	struct host_request rq;
+	ssize_t n;
+	while ((n = receive(HOST_FD, &rq, sizeof(rq))) > 0 && is_request(&rq, n, false)) {
+		struct host_reply reply = {.number = rq.number};
+		struct fault f = {.kind = FAULT_REQUEST};
+		struct hsm_key *key = NULL;
+		enum status st = ST_OK;
+		switch (rq.op) {
+		case HOST_OPEN:
+			st = open_device(h, &rq, &reply, &f);
+			break;
+		case HOST_PROBE:
+			st = h->be->probe != NULL ? h->be->probe(h->dev, &f) : ST_OK;
+			break;
+		case HOST_FIND:
+			st = find_key(h, &rq.key, &key, &reply.place, &f);
+			if (st == ST_OK) {
+				memcpy(reply.point, key->public_point, HSM_PUBLIC_LEN);
+			}
+			break;
+		case HOST_GENERATE:
+			st = generate_key(h, &rq, &reply, &f);
+			break;
+		case HOST_REMOVE:
+			st = remove_key(h, &rq, &f);
+			break;
+		default:
+			return;
+		}
+		if (!finish(HOST_FD, &reply, st, &f, true)) {
+			return;
+		}
+	}
+}
+
+static enum status start_lanes(struct host *h)
+{
+	h->lane_count = h->opt.sessions;
+	h->lanes = calloc(h->lane_count, sizeof(*h->lanes));
+	if (h->lanes == NULL) {
+		return ST_ENOMEM;
+	}
+	for (unsigned i = 0; i < h->lane_count; i++) {
+		struct host_lane *l = &h->lanes[i];
+		l->host = h;
+		l->fd = HOST_FD + 1 + (int)i;
+		enum status st = h->be->session_new(h->dev, &l->session);
+		int err = st == ST_OK ? pthread_create(&l->thread, NULL, lane_main, l) : 0;
+		if (st != ST_OK || err != 0) {
+			return st != ST_OK ? st : status_from_errno(err);
+		}
+		l->started = true;
+	}
+	return ST_OK;
+}
+
+static void stop_lanes(struct host *h)
+{
+	for (unsigned i = 0; h->lanes != NULL && i < h->lane_count; i++) {
+		struct host_lane *l = &h->lanes[i];
+		shutdown(l->fd, SHUT_RDWR);
+		if (l->started) {
+			pthread_join(l->thread, NULL);
+		}
+		if (l->session != NULL) {
+			h->be->session_free(l->session);
+		}
+	}
+}
+
+static enum status host_start(struct host *h, uint8_t *options)
+{
+	struct diags d;
+	ssize_t n = receive(HOST_FD, options, HOST_OPTIONS_MAX);
+	if (n <= 0) {
+		return ST_EPARSE;
+	}
+	enum status st = host_options_decode(options, (size_t)n, &h->opt);
+	if (st != ST_OK || h->opt.sessions < 1 || h->opt.sessions > LANES_MAX) {
+		return ST_EPARSE;
+	}
+	/* Its warnings were said when the other side checked the options. */
+	diags_init(&d, 1);
+	st = h->be->device_new(&h->opt, &h->dev, &d);
+	diags_fini(&d);
+	return st == ST_OK ? start_lanes(h) : st;
+}
+
+bool hsm_is_host(int argc, char **argv)
+{
+	return argc == 2 && strcmp(argv[1], HOST_ARGUMENT) == 0;
+}
+
+int hsm_host_main(void)
+{
+	static uint8_t options[HOST_OPTIONS_MAX];
+	struct host h = {.be = &backend_pkcs11};
+
+	/* The PIN is in here: no core, no debugger but root's. */
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
+	pthread_rwlock_init(&h.lock, NULL);
+	if (host_start(&h, options) == ST_OK) {
+		serve_calls(&h);
+	}
+	/* Lanes may be inside of the module: it is let go in order if that can be done. */
+	alarm(END_S);
+	stop_lanes(&h);
+	if (h.dev != NULL) {
+		h.be->device_free(h.dev);
+	}
+	_exit(0);
+}

@@ -1,0 +1,569 @@
+/* The server's side: a backend whose device is a process that runs backend_pkcs11 (host.c).
+ *
+ * A process that does not answer in time is killed, whatever its module hangs in, and so all lanes
+ * come back; the keeper then starts another. */
+#include "hsm/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A device that takes longer for one signature is as good as gone. */
+#define SIGN_MS 10000
+/* Logging in and making keys take seconds on real devices. */
+#define CALL_MS	 60000
+#define PROBE_MS 10000
+/* What SIGKILL has ended is to be reaped by then; it takes longer only in the kernel's hands. */
+#define REAP_MS 2000
+
+/* One process. Lanes that are in a call hold it while another takes its place. */
+struct child {
+	_Atomic(unsigned) refs;
+	pid_t pid;
+	int pidfd;
+	int calls; /* sockets */
+	int *lanes;
+	unsigned lane_count;
+};
+
+struct device {
+	const struct keystore_options *opt;
+	pthread_mutex_t lock;  /* child, restarts, cancelled, lanes_given */
+	pthread_mutex_t calls; /* one call at a time over 'calls', and the guard */
+	struct child *child;   /* NULL: none */
+	uint64_t started;
+	bool cancelled;
+	unsigned lanes_given;
+	uint8_t guard[HOST_GUARD_MAX];
+	uint32_t guard_len;
+	_Atomic(uint32_t) number;
+};
+
+struct session {
+	struct device *dev;
+	unsigned lane;
+};
+
+struct iso_key {
+	struct hsm_key base;
+	_Atomic(uint32_t) place;
+	_Atomic(bool) distrust;
+};
+
+/* Not the clock that tests set: what hangs here is real. */
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0) {
+		close(fd);
+	}
+}
+
+static void child_unref(struct child *c)
+{
+	if (c == NULL || atomic_fetch_sub(&c->refs, 1) != 1) {
+		return;
+	}
+	close_fd(c->calls);
+	for (unsigned i = 0; i < c->lane_count; i++) {
+		close_fd(c->lanes[i]);
+	}
+	close_fd(c->pidfd);
+	free(c->lanes);
+	free(c);
+}
+
+/* The present process, or NULL. */
+static struct child *child_get(struct device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	struct child *c = dev->child;
+	if (c != NULL) {
+		atomic_fetch_add(&c->refs, 1);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return c;
+}
+
+/* Ends the process: all its sockets end on this side too. The pid is good until it is reaped. */
+static void child_end(struct child *c, int patience_ms)
+{
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+	if (c->pid <= 0) {
+		return;
+	}
+	shutdown(c->calls, SHUT_RDWR);
+	for (unsigned i = 0; i < c->lane_count; i++) {
+		shutdown(c->lanes[i], SHUT_RDWR);
+	}
+	if (patience_ms == 0 || poll(&p, 1, patience_ms) != 1) {
+		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+	}
+	if (poll(&p, 1, REAP_MS) == 1) {
+		waitpid(c->pid, NULL, WNOHANG);
+	}
+	c->pid = 0;
+}
+
+/* Takes 'c' away from the device, if it is still there, and ends it. */
+static void child_drop(struct device *dev, struct child *c, int patience_ms)
+{
+	pthread_mutex_lock(&dev->lock);
+	bool mine = c != NULL && dev->child == c;
+	if (mine) {
+		dev->child = NULL;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	if (mine) {
+		child_end(c, patience_ms);
+		child_unref(c);
+	}
+}
+
+static enum status socket_pair(int *mine, int *theirs)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+		return status_from_errno(errno);
+	}
+	*mine = fds[0];
+	*theirs = fds[1];
+	return ST_OK;
+}
+
+/* Its descriptors: nothing to read, standard error for what modules say, its sockets from HOST_FD
+ * on. They are lifted out of the way first, since any of them may have a number that is another's
+ * place. */
+static enum status child_spawn(const char *name, int *theirs, unsigned count, pid_t *pid)
+{
+	char title[96];
+	char argument[] = HOST_ARGUMENT;
+	char *argv[] = {title, argument, NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+
+	snprintf(title, sizeof(title), "signetd: keystore %.63s", name);
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	int err = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	err = err != 0 ? err
+		       : posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	for (unsigned i = 0; i < count && err == 0; i++) {
+		int lifted = fcntl(theirs[i], F_DUPFD_CLOEXEC, HOST_FD + (int)count);
+		if (lifted < 0) {
+			err = errno;
+			break;
+		}
+		close(theirs[i]);
+		theirs[i] = lifted;
+		err = posix_spawn_file_actions_adddup2(&actions, lifted, HOST_FD + (int)i);
+	}
+	err = err != 0 ? err
+		       : posix_spawn_file_actions_addclosefrom_np(&actions, HOST_FD + (int)count);
+	err = err != 0 ? err : posix_spawnattr_setsigmask(&attr, &none);
+	err = err != 0 ? err : posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	if (err == 0) {
+		err = posix_spawn(pid, "/proc/self/exe", &actions, &attr, argv, environ);
+	}
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return err == 0 ? ST_OK : status_from_errno(err);
+}
+
+static enum status child_new(const struct keystore_options *opt, struct child **out)
+{
+	unsigned count = opt->sessions + 1;
+	struct child *c = calloc(1, sizeof(*c));
+	int *theirs = calloc(count, sizeof(*theirs));
+	int *lanes = calloc(opt->sessions, sizeof(*lanes));
+	enum status st = ST_OK;
+	unsigned made = 0;
+
+	if (c == NULL || theirs == NULL || lanes == NULL) {
+		free(lanes);
+		free(theirs);
+		free(c);
+		return ST_ENOMEM;
+	}
+	*c = (struct child){.pidfd = -1, .calls = -1, .lanes = lanes};
+	atomic_init(&c->refs, 1);
+	for (; made < count && st == ST_OK; made++) {
+		theirs[made] = -1;
+		st = socket_pair(made == 0 ? &c->calls : &lanes[made - 1], &theirs[made]);
+		c->lane_count += st == ST_OK && made > 0;
+	}
+	if (st == ST_OK) {
+		st = child_spawn(opt->name, theirs, count, &c->pid);
+	}
+	if (st == ST_OK) {
+		c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+		if (c->pidfd < 0) {
+			st = status_from_errno(errno);
+			kill(c->pid, SIGKILL);
+			waitpid(c->pid, NULL, 0);
+		}
+	}
+	for (unsigned i = 0; i < made; i++) {
+		close_fd(theirs[i]);
+	}
+	free(theirs);
+	if (st != ST_OK) {
+		child_unref(c);
+		return st;
+	}
+	*out = c;
+	return ST_OK;
+}
+
+/* One message there and one back. ST_ETIMEDOUT; ST_EIO: the process is gone, or talks nonsense. */
+static enum status exchange(int fd, const struct host_request *rq, size_t len, int timeout_ms,
+			    struct host_reply *reply)
+{
+	int64_t until_ms = now_ms() + timeout_ms;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ssize_t n;
+	do {
+		n = send(fd, rq, len, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)len) {
+		return ST_EIO;
+	}
+	for (;;) {
+		int64_t left_ms = until_ms - now_ms();
+		int ready = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
+		if (ready == 0) {
+			return ST_ETIMEDOUT;
+		}
+		if (ready < 0 && errno == EINTR) {
+			continue;
+		}
+		n = recv(fd, reply, sizeof(*reply), MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			continue;
+		}
+		break;
+	}
+	if (n == (ssize_t)HOST_REPLY_SHORT && reply->status == ST_OK) {
+		reply->guard_len = 0;
+	} else if (n != (ssize_t)sizeof(*reply)) {
+		return ST_EIO;
+	}
+	return reply->number == rq->number && reply->len <= sizeof(reply->signature) &&
+			       reply->guard_len <= sizeof(reply->guard)
+		       ? ST_OK
+		       : ST_EIO;
+}
+
+/* What came of an exchange, for the keystore; a process that failed is dropped. */
+static enum status conclude(struct device *dev, struct child *c, enum status st, int timeout_ms,
+			    const struct host_reply *reply, struct fault *f)
+{
+	if (st == ST_OK) {
+		if (reply->status != ST_OK) {
+			char text[sizeof(reply->text) + 1];
+			memcpy(text, reply->text, sizeof(reply->text));
+			text[sizeof(reply->text)] = '\0';
+			fault_set(f,
+				  reply->kind <= FAULT_PIN ? (enum fault_kind)reply->kind
+							   : FAULT_DEVICE,
+				  "%s", text);
+		}
+		return (enum status)reply->status;
+	}
+	child_drop(dev, c, 0);
+	if (st == ST_ETIMEDOUT) {
+		fault_set(f, FAULT_DEVICE,
+			  "the module did not answer within %d s: its process was killed",
+			  timeout_ms / 1000);
+	} else {
+		fault_set(f, FAULT_DEVICE, "the module's process ended");
+	}
+	return ST_EAGAIN;
+}
+
+static enum status no_child(struct fault *f)
+{
+	fault_set(f, FAULT_DEVICE, "the module's process is not there");
+	return ST_EAGAIN;
+}
+
+static enum status call(struct device *dev, struct host_request *rq, int timeout_ms,
+			struct host_reply *reply, struct fault *f)
+{
+	struct child *c = child_get(dev);
+	if (c == NULL) {
+		return no_child(f);
+	}
+	pthread_mutex_lock(&dev->calls);
+	rq->number = atomic_fetch_add(&dev->number, 1);
+	enum status st = exchange(c->calls, rq, sizeof(*rq), timeout_ms, reply);
+	pthread_mutex_unlock(&dev->calls);
+	st = conclude(dev, c, st, timeout_ms, reply, f);
+	child_unref(c);
+	return st;
+}
+
+static enum status iso_device_new(const struct keystore_options *opt, struct device **out,
+				  struct diags *d)
+{
+	struct device *checked = NULL;
+	uint8_t options[HOST_OPTIONS_MAX];
+	size_t len;
+	enum status st = host_options_encode(opt, options, sizeof(options), &len);
+	if (st != ST_OK) {
+		diags_error(d, "keystore %s: its options are too long", opt->name);
+		return st;
+	}
+	/* What is wrong with the options is said here, where somebody listens. */
+	st = backend_pkcs11.device_new(opt, &checked, d);
+	if (st != ST_OK) {
+		return st;
+	}
+	backend_pkcs11.device_free(checked);
+	struct device *dev = calloc(1, sizeof(*dev));
+	if (dev == NULL) {
+		return ST_ENOMEM;
+	}
+	dev->opt = opt;
+	pthread_mutex_init(&dev->lock, NULL);
+	pthread_mutex_init(&dev->calls, NULL);
+	*out = dev;
+	return ST_OK;
+}
+
+static void iso_device_free(struct device *dev)
+{
+	if (dev == NULL) {
+		return;
+	}
+	child_drop(dev, dev->child, REAP_MS);
+	pthread_mutex_destroy(&dev->calls);
+	pthread_mutex_destroy(&dev->lock);
+	free(dev);
+}
+
+/* Puts a new process in the place of what there was. */
+static enum status child_renew(struct device *dev, struct fault *f)
+{
+	uint8_t options[HOST_OPTIONS_MAX];
+	struct child *c = NULL;
+	size_t len = 0;
+
+	struct child *old = child_get(dev);
+	child_drop(dev, old, REAP_MS);
+	child_unref(old);
+	enum status st = host_options_encode(dev->opt, options, sizeof(options), &len);
+	if (st == ST_OK) {
+		st = child_new(dev->opt, &c);
+	}
+	if (st == ST_OK && send(c->calls, options, len, MSG_NOSIGNAL) != (ssize_t)len) {
+		st = ST_EIO;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (st == ST_OK && !dev->cancelled) {
+		dev->child = c;
+		dev->started++;
+		c = NULL;
+	}
+	bool cancelled = dev->cancelled;
+	pthread_mutex_unlock(&dev->lock);
+	if (c != NULL) {
+		child_end(c, 0);
+		child_unref(c);
+	}
+	if (st != ST_OK || cancelled) {
+		fault_set(f, FAULT_DEVICE, "no process can be started for the module: %s",
+			  status_text(cancelled ? ST_EREFUSED : st));
+		return ST_EAGAIN;
+	}
+	return ST_OK;
+}
+
+static enum status iso_open(struct device *dev, struct fault *f)
+{
+	struct host_request rq = {.op = HOST_OPEN};
+	struct host_reply reply;
+
+	enum status st = child_renew(dev, f);
+	if (st != ST_OK) {
+		return st;
+	}
+	rq.more.guard.len = dev->guard_len;
+	memcpy(rq.more.guard.data, dev->guard, dev->guard_len);
+	reply.guard_len = 0;
+	st = call(dev, &rq, CALL_MS, &reply, f);
+	if (reply.guard_len > 0 && reply.guard_len <= sizeof(dev->guard)) {
+		memcpy(dev->guard, reply.guard, reply.guard_len);
+		dev->guard_len = reply.guard_len;
+	}
+	return st;
+}
+
+static enum status iso_probe(struct device *dev, struct fault *f)
+{
+	struct host_request rq = {.op = HOST_PROBE};
+	struct host_reply reply;
+	return call(dev, &rq, PROBE_MS, &reply, f);
+}
+
+static void fill_key(const struct hsm_key *key, const uint8_t *point, struct host_key *out)
+{
+	out->id_len = (uint8_t)key->id_len;
+	memcpy(out->id, key->id, key->id_len);
+	out->has_point = point != NULL;
+	if (point != NULL) {
+		memcpy(out->point, point, HSM_PUBLIC_LEN);
+	}
+	out->place = atomic_load(&((const struct iso_key *)key)->place);
+}
+
+static enum status key_call(struct device *dev, struct hsm_key *key, struct host_request *rq,
+			    struct fault *f)
+{
+	struct host_reply reply;
+	enum status st = call(dev, rq, CALL_MS, &reply, f);
+	if (st == ST_OK) {
+		memcpy(key->public_point, reply.point, HSM_PUBLIC_LEN);
+		atomic_store(&((struct iso_key *)key)->place, reply.place);
+	}
+	return st;
+}
+
+static enum status iso_find(struct device *dev, struct hsm_key *key, const uint8_t *expect,
+			    struct fault *f)
+{
+	struct host_request rq = {.op = HOST_FIND};
+	fill_key(key, expect, &rq.key);
+	return key_call(dev, key, &rq, f);
+}
+
+static enum status iso_generate(struct device *dev, struct hsm_key *key, const char *label,
+				struct fault *f)
+{
+	struct host_request rq = {.op = HOST_GENERATE};
+	fill_key(key, NULL, &rq.key);
+	snprintf(rq.more.label, sizeof(rq.more.label), "%s", label);
+	return key_call(dev, key, &rq, f);
+}
+
+static enum status iso_remove(struct device *dev, struct hsm_key *key, struct fault *f)
+{
+	struct host_request rq = {.op = HOST_REMOVE};
+	struct host_reply reply;
+	fill_key(key, key->public_point, &rq.key);
+	return call(dev, &rq, CALL_MS, &reply, f);
+}
+
+static enum status iso_session_new(struct device *dev, struct session **out)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		return ST_ENOMEM;
+	}
+	s->dev = dev;
+	pthread_mutex_lock(&dev->lock);
+	s->lane = dev->lanes_given++;
+	pthread_mutex_unlock(&dev->lock);
+	*out = s;
+	return ST_OK;
+}
+
+static void iso_session_free(struct session *s)
+{
+	free(s);
+}
+
+static enum status iso_sign(struct session *s, struct hsm_key *key, const uint8_t *digest,
+			    struct raw_signature *out, struct fault *f)
+{
+	struct device *dev = s->dev;
+	struct iso_key *k = (struct iso_key *)key;
+	struct host_request rq;
+	struct host_reply reply;
+	struct child *c = child_get(dev);
+	if (c == NULL) {
+		return no_child(f);
+	}
+	memset(&rq, 0, HOST_REQUEST_SHORT);
+	rq.op = HOST_SIGN;
+	rq.number = atomic_fetch_add(&dev->number, 1);
+	fill_key(key, key->public_point, &rq.key);
+	rq.key.distrust = atomic_exchange(&k->distrust, false);
+	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
+	enum status st = s->lane < c->lane_count ? exchange(c->lanes[s->lane], &rq,
+							    HOST_REQUEST_SHORT, SIGN_MS, &reply)
+						 : ST_EIO;
+	st = conclude(dev, c, st, SIGN_MS, &reply, f);
+	child_unref(c);
+	if (st == ST_OK) {
+		atomic_store_explicit(&k->place, reply.place, memory_order_relaxed);
+		memcpy(out->data, reply.signature, reply.len);
+		out->len = reply.len;
+	}
+	return st;
+}
+
+static void iso_distrust(struct hsm_key *key)
+{
+	atomic_store(&((struct iso_key *)key)->distrust, true);
+}
+
+static void iso_cancel(struct device *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+	dev->cancelled = true;
+	struct child *c = dev->child;
+	/* Lanes that wait come back. The process sees the ends too, and goes in order if it can. */
+	if (c != NULL) {
+		shutdown(c->calls, SHUT_RDWR);
+		for (unsigned i = 0; i < c->lane_count; i++) {
+			shutdown(c->lanes[i], SHUT_RDWR);
+		}
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void iso_process(struct device *dev, struct keystore_health *out)
+{
+	pthread_mutex_lock(&dev->lock);
+	out->pid = dev->child != NULL ? (int)dev->child->pid : 0;
+	out->restarts = dev->started > 0 ? dev->started - 1 : 0;
+	pthread_mutex_unlock(&dev->lock);
+}
+
+const struct backend backend_isolated = {
+	.in_process = false,
+	.key_size = sizeof(struct iso_key),
+	.device_new = iso_device_new,
+	.device_free = iso_device_free,
+	.open = iso_open,
+	.probe = iso_probe,
+	.find = iso_find,
+	.generate = iso_generate,
+	.remove = iso_remove,
+	.session_new = iso_session_new,
+	.session_free = iso_session_free,
+	.sign = iso_sign,
+	.distrust = iso_distrust,
+	.cancel = iso_cancel,
+	.process = iso_process,
+};

@@ -36,11 +36,12 @@ struct host_lane {
 	int fd;
 };
 
+/* The whole length, also of what did not fit. */
 static ssize_t receive(int fd, void *buf, size_t room)
 {
 	ssize_t n;
 	do {
-		n = recv(fd, buf, room, 0);
+		n = recv(fd, buf, room, MSG_TRUNC);
 	} while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -327,7 +328,7 @@ static enum status host_start(struct host *h, uint8_t *options)
 {
 	struct diags d;
 	ssize_t n = receive(HOST_FD, options, HOST_OPTIONS_MAX);
-	if (n <= 0) {
+	if (n <= 0 || n > HOST_OPTIONS_MAX) {
 		return ST_EPARSE;
 	}
 	enum status st = host_options_decode(options, (size_t)n, &h->opt);

@@ -31,6 +31,7 @@ struct keystore_options {
 	const char *init_args; /* pReserved of C_Initialize, or NULL */
 	const char *directory; /* file: where the PEM files are */
 	bool isolate;	       /* pkcs11: the module in a process of its own */
+	unsigned patience_ms;  /* isolated: for one signature, then it is killed; 0: 10 s */
 	unsigned sessions;     /* lanes, at least 1 */
 	size_t queue_max;      /* jobs waiting per priority; 0: 4096 */
 };

@@ -256,7 +256,7 @@ static enum status exchange(int fd, const struct host_request *rq, size_t len, i
 		if (ready < 0 && errno == EINTR) {
 			continue;
 		}
-		n = recv(fd, reply, sizeof(*reply), MSG_DONTWAIT);
+		n = recv(fd, reply, sizeof(*reply), MSG_DONTWAIT | MSG_TRUNC);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 			continue;
 		}
@@ -267,7 +267,9 @@ static enum status exchange(int fd, const struct host_request *rq, size_t len, i
 	} else if (n != (ssize_t)sizeof(*reply)) {
 		return ST_EIO;
 	}
-	return reply->number == rq->number && reply->len <= sizeof(reply->signature) &&
+	return reply->number == rq->number && reply->status >= ST_OK &&
+			       reply->status <= ST_EFATAL &&
+			       reply->len <= sizeof(reply->signature) &&
 			       reply->guard_len <= sizeof(reply->guard)
 		       ? ST_OK
 		       : ST_EIO;
@@ -292,8 +294,8 @@ static enum status conclude(struct device *dev, struct child *c, enum status st,
 	child_drop(dev, c, 0);
 	if (st == ST_ETIMEDOUT) {
 		fault_set(f, FAULT_DEVICE,
-			  "the module did not answer within %d s: its process was killed",
-			  timeout_ms / 1000);
+			  "the module did not answer within %d ms: its process was killed",
+			  timeout_ms);
 	} else {
 		fault_set(f, FAULT_DEVICE, "the module's process ended");
 	}
@@ -509,10 +511,11 @@ static enum status iso_sign(struct session *s, struct hsm_key *key, const uint8_
 	fill_key(key, key->public_point, &rq.key);
 	rq.key.distrust = atomic_exchange(&k->distrust, false);
 	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
+	int patience_ms = dev->opt->patience_ms != 0 ? (int)dev->opt->patience_ms : SIGN_MS;
 	enum status st = s->lane < c->lane_count ? exchange(c->lanes[s->lane], &rq,
-							    HOST_REQUEST_SHORT, SIGN_MS, &reply)
+							    HOST_REQUEST_SHORT, patience_ms, &reply)
 						 : ST_EIO;
-	st = conclude(dev, c, st, SIGN_MS, &reply, f);
+	st = conclude(dev, c, st, patience_ms, &reply, f);
 	child_unref(c);
 	if (st == ST_OK) {
 		atomic_store_explicit(&k->place, reply.place, memory_order_relaxed);

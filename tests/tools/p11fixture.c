@@ -8,6 +8,14 @@
 
 #include <cmocka.h>
 
+/* Of p11_softhsm(), where it was this process that initialised it. */
+static CK_FUNCTION_LIST *initialised;
+
+bool p11_isolated(void)
+{
+	return getenv("P11_ISOLATED") != NULL;
+}
+
 struct keystore_options p11_options(struct p11_fixture *fx, const char *module, unsigned sessions)
 {
 	return (struct keystore_options){
@@ -17,6 +25,7 @@ struct keystore_options p11_options(struct p11_fixture *fx, const char *module, 
 		.token = "signet",
 		.slot = -1,
 		.pin_file = fx->pin,
+		.isolate = p11_isolated(),
 		.sessions = sessions,
 	};
 }
@@ -67,6 +76,10 @@ int p11_teardown(void **state)
 	struct p11_fixture *fx = *state;
 	keystore_free(fx->ks);
 	hsm_key_unref(fx->key);
+	if (initialised != NULL) {
+		initialised->C_Finalize(NULL);
+		initialised = NULL;
+	}
 	temp_remove(fx->dir);
 	free(fx);
 	return 0;
@@ -98,21 +111,39 @@ enum status p11_find_again(struct p11_fixture *fx, const uint8_t *expect, struct
 	return st;
 }
 
-/* SoftHSM's own functions, as another user in this process would call them. */
 CK_FUNCTION_LIST *p11_softhsm(CK_SLOT_ID *slot)
 {
 	CK_FUNCTION_LIST *f;
 	CK_C_GetFunctionList get;
-	CK_ULONG count = 1;
-	void *library = dlopen(SOFTHSM_MODULE, RTLD_NOW | RTLD_LOCAL);
+	CK_SLOT_ID slots[8];
+	CK_ULONG count = 8;
+	/* Kept loaded: the keystore's may be in another process. */
+	void *library = dlopen(SOFTHSM_MODULE, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	assert_non_null(library);
 	void *symbol = dlsym(library, "C_GetFunctionList");
 	memcpy(&get, &symbol, sizeof(get));
 	assert_int_equal(get(&f), CKR_OK);
-	CK_SLOT_ID slots[8];
-	count = 8;
+	if (p11_isolated() && initialised == NULL) {
+		assert_int_equal(f->C_Initialize(NULL), CKR_OK);
+		initialised = f;
+	}
 	assert_int_equal(f->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
 	*slot = slots[0];
 	dlclose(library);
+	return f;
+}
+
+CK_FUNCTION_LIST *p11_stranger(CK_SESSION_HANDLE *session)
+{
+	CK_SLOT_ID slot;
+	CK_UTF8CHAR pin[] = PIN;
+	CK_FUNCTION_LIST *f = p11_softhsm(&slot);
+	assert_int_equal(
+		f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, session),
+		CKR_OK);
+	if (p11_isolated()) {
+		CK_RV rv = f->C_Login(*session, CKU_USER, pin, sizeof(PIN) - 1);
+		assert_true(rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN);
+	}
 	return f;
 }

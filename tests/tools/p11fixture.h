@@ -14,6 +14,9 @@ struct p11_fixture {
 	struct hsm_key *key;
 };
 
+/* Do this run's keystores have the module in a process of its own? (P11_ISOLATED in the
+ * environment) */
+bool p11_isolated(void);
 /* For cmocka: a token "signet", its PIN in a file, no keystore yet. */
 int p11_setup(void **state);
 int p11_teardown(void **state);
@@ -28,5 +31,8 @@ enum keystore_state p11_state(struct p11_fixture *fx);
 /* fx->key once more, by its id; every failure says why, once. */
 enum status p11_find_again(struct p11_fixture *fx, const uint8_t *expect, struct hsm_key **out);
 void p11_print(const struct diags *d);
-/* SoftHSM's own functions, as another user in this process would call them, and the first slot. */
+/* SoftHSM's own functions, as another user in this process would call them, and the first slot.
+ * Where the keystore is in another process it is initialised here, until p11_teardown(). */
 CK_FUNCTION_LIST *p11_softhsm(CK_SLOT_ID *slot);
+/* A session there for reading and writing, logged in. */
+CK_FUNCTION_LIST *p11_stranger(CK_SESSION_HANDLE *session);

@@ -9,16 +9,19 @@
  *         short  C_Sign: leave out the first octet
  *         der    C_Sign: re-encode as DER
  *         wrong  C_Sign: spoil the signature
- * A line works for TIMES calls (-1: for ever), counted per ID; a new ID counts from the start. */
+ * A line works for TIMES calls (-1: for ever), counted per ID over all processes (in the file
+ * P11WRAP_CONTROL.used); a new ID counts from the start. */
 #include "hsm/verify.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,7 +39,46 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list);
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST wrapped;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long used[IDS_MAX];
+
+/* How often each rule worked, shared by all processes that have the module. */
+static _Atomic(long) *used_map(void)
+{
+	static _Atomic(long) *map;
+	char path[400];
+	const char *control = getenv("P11WRAP_CONTROL");
+	size_t len = IDS_MAX * sizeof(*map);
+	if (map != NULL || control == NULL) {
+		return map;
+	}
+	snprintf(path, sizeof(path), "%s.used", control);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, (off_t)len) != 0) {
+		abort();
+	}
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED) {
+		abort();
+	}
+	close(fd);
+	map = at;
+	return map;
+}
+
+/* Is one of the rule's times left? Takes it. */
+static bool take_one(const struct rule *rule)
+{
+	_Atomic(long) *used = &used_map()[rule->id];
+	if (rule->times < 0) {
+		return true;
+	}
+	long before = atomic_load(used);
+	while (before < rule->times) {
+		if (atomic_compare_exchange_weak(used, &before, before + 1)) {
+			return true;
+		}
+	}
+	return false;
+}
 
 static void log_call(const char *function)
 {
@@ -94,10 +136,8 @@ static struct rule rule_take(const char *function)
 	struct rule rule = {0};
 	log_call(function);
 	pthread_mutex_lock(&lock);
-	if (!rule_line(function, &rule) || (rule.times >= 0 && used[rule.id] >= rule.times)) {
+	if (!rule_line(function, &rule) || !take_one(&rule)) {
 		rule.action[0] = '\0';
-	} else {
-		used[rule.id]++;
 	}
 	pthread_mutex_unlock(&lock);
 	while (strcmp(rule.action, "hold") == 0) {

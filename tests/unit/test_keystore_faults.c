@@ -77,8 +77,10 @@ static void faults_are_healed_by_their_class(void **state)
 			/* The next job finds its session and its key again. */
 			assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
 		}
-		assert_int_equal(wrap_calls("C_Finalize"), cases[i].finalize);
-		assert_int_equal(wrap_calls("C_Login"), cases[i].login);
+		/* Another process begins from nothing. */
+		bool anew = p11_isolated() && cases[i].result == ST_EAGAIN;
+		assert_int_equal(wrap_calls("C_Finalize"), anew ? 1 : cases[i].finalize);
+		assert_int_equal(wrap_calls("C_Login"), anew ? 1 : cases[i].login);
 		assert_int_equal(wrap_calls("C_OpenSession"), cases[i].open);
 		assert_int_equal(wrap_calls("C_FindObjectsInit"), cases[i].find);
 		/* Key found, session open: as the next case wants it. */
@@ -399,7 +401,6 @@ static void a_killed_hsm_is_found_again(void **state)
 static void a_pair_that_cannot_be_found_is_not_left_behind(void **state)
 {
 	struct p11_fixture *fx = *state;
-	CK_SLOT_ID slot;
 	CK_SESSION_HANDLE session;
 	CK_OBJECT_HANDLE object;
 	CK_ULONG count = 0;
@@ -409,8 +410,7 @@ static void a_pair_that_cannot_be_found_is_not_left_behind(void **state)
 	assert_int_equal(keystore_generate(fx->ks, "x", &fx->key, NULL), ST_EFATAL);
 	assert_null(fx->key);
 	assert_int_equal(wrap_calls("C_GenerateKeyPair"), 1);
-	CK_FUNCTION_LIST *f = p11_softhsm(&slot);
-	assert_int_equal(f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
+	CK_FUNCTION_LIST *f = p11_stranger(&session);
 	assert_int_equal(f->C_FindObjectsInit(session, NULL, 0), CKR_OK);
 	assert_int_equal(f->C_FindObjects(session, &object, 1, &count), CKR_OK);
 	assert_int_equal(f->C_FindObjectsFinal(session), CKR_OK);
@@ -421,7 +421,7 @@ static void a_pair_that_cannot_be_found_is_not_left_behind(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, p11_setup, p11_teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(faults_are_healed_by_their_class),
@@ -431,13 +431,19 @@ int main(void)
 		TEST(a_token_that_counts_wrong_pins_is_spared),
 		TEST(without_a_pin_nothing_is_tried),
 		TEST(a_pin_that_changed_meanwhile_locks),
-		TEST(others_in_the_process_may_log_us_out),
 		TEST(a_token_made_anew_signs_nothing_with_its_new_keys),
-		TEST(two_keystores_of_one_module_heal_apart),
 		TEST(a_pair_that_cannot_be_found_is_not_left_behind),
 		TEST(a_killed_hsm_is_found_again),
 	};
+	const struct CMUnitTest inside[] = {
+		TEST(others_in_the_process_may_log_us_out),
+		TEST(two_keystores_of_one_module_heal_apart),
+	};
+	if (hsm_is_host(argc, argv)) {
+		return hsm_host_main();
+	}
 	/* As the server does: a dead HSM must not take the process with it. */
 	signal(SIGPIPE, SIG_IGN);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return p11_isolated() ? failed : failed + cmocka_run_group_tests(inside, NULL, NULL);
 }

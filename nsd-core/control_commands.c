@@ -249,6 +249,9 @@ void command_run(struct request *r)
 	case COMMAND_DS:
 		run_keys(r);
 		break;
+	case COMMAND_KEYSTORE_LIST:
+		keystore_list_run(r);
+		break;
 	case COMMAND_STOP:
 		run_stop(r);
 		break;

@@ -51,7 +51,7 @@ void reply_text_open(struct reply_text *t);
 void reply_text_close(struct reply_text *t, struct reply *r);
 
 /* Columns as wide as what stands in them. */
-#define TABLE_COLUMNS 8
+#define TABLE_COLUMNS 12
 
 struct table {
 	size_t columns;

@@ -85,6 +85,9 @@ void command_run(struct request *r);
 void status_run(struct request *r);
 void zone_list_run(struct request *r);
 void zone_show_run(struct request *r, struct zone *zone);
+/* control_keystores.c: one line for each keystore, and its JSON into 'list'. */
+void keystores_print(const struct control *c, FILE *f, json_t *list);
+void keystore_list_run(struct request *r);
 /* control_dump.c */
 void dump_run(struct request *r, struct zone *zone);
 /* Ends all dumps and their threads. */

@@ -173,59 +173,6 @@ static void print_errors(const struct control *c, FILE *f)
 	}
 }
 
-static const char *keystore_word(enum keystore_state state)
-{
-	static const char *const words[] = {
-		[KEYSTORE_CLOSED] = "not used",
-		[KEYSTORE_UP] = "up",
-		[KEYSTORE_DOWN] = "down",
-		[KEYSTORE_LOCKED] = "PIN refused",
-	};
-
-	return words[state];
-}
-
-static void print_keystores(const struct control *c, FILE *f, json_t *list)
-{
-	struct table t;
-
-	if (c->conf->keystore_count == 0) {
-		return;
-	}
-	table_init(&t, 7);
-	table_put(&t, "KEYSTORE");
-	table_put(&t, "STATE");
-	table_put(&t, "SESSIONS");
-	table_put(&t, "SIGNATURES");
-	table_put(&t, "FAILURES");
-	table_put(&t, "WAITING");
-	table_put(&t, "LAST ERROR");
-	for (size_t i = 0; i < c->conf->keystore_count; i++) {
-		struct keystore *ks = zonemgr_keystore(c->mgr, i);
-		struct keystore_health h;
-		keystore_health(ks, &h);
-		uint64_t failures = h.failures + h.verify_failures;
-		table_put(&t, "%s", keystore_name(ks));
-		table_put(&t, "%s", keystore_word(h.state));
-		table_put(&t, "%u", h.sessions);
-		table_put(&t, "%llu", (unsigned long long)h.signatures);
-		table_put(&t, "%llu", (unsigned long long)failures);
-		table_put(&t, "%zu", h.waiting);
-		table_put(&t, "%s", h.detail);
-		json_array_append_new(
-			list,
-			json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o}", "name",
-				  keystore_name(ks), "state", keystore_word(h.state), "sessions",
-				  (int)h.sessions, "signatures", (json_int_t)h.signatures,
-				  "failures", (json_int_t)h.failures, "verify_failures",
-				  (json_int_t)h.verify_failures, "waiting", (json_int_t)h.waiting,
-				  "detail", reply_string(h.detail)));
-	}
-	fprintf(f, "\n");
-	table_print(&t, f);
-	table_fini(&t);
-}
-
 /* Over the last five to ten seconds. */
 static double query_rate(const struct control *c)
 {
@@ -269,7 +216,10 @@ void status_run(struct request *r)
 	if (zones.f != NULL) {
 		print_zones(c, zones.f, zone_list, &sum);
 		print_errors(c, zones.f);
-		print_keystores(c, zones.f, keystore_list);
+		if (c->conf->keystore_count > 0) {
+			fprintf(zones.f, "\n");
+			keystores_print(c, zones.f, keystore_list);
+		}
 	}
 	reply_text_close(&zones, &r->reply);
 	reply_text_open(&text);

@@ -46,6 +46,11 @@ static const struct syntax {
 	 .form = true,
 	 .args = "ZONE [--form ds|dnskey|json]",
 	 .help = "what to paste at the registrar"},
+	{{"keystore", "list"},
+	 COMMAND_KEYSTORE_LIST,
+	 TAKES_NO_ZONE,
+	 .args = "",
+	 .help = "health of every keystore"},
 	{{"stop"}, COMMAND_STOP, TAKES_NO_ZONE, .args = "", .help = "a clean end"},
 };
 

@@ -163,6 +163,8 @@ static void test_requests(void **state)
 		 "denial          NSEC", NULL},
 		{"final dot", "{\"version\":1,\"command\":[\"zone\",\"show\",\"Signed.test.\"]}\n",
 		 0, "signed.test.", NULL},
+		{"keystores", "{\"version\":1,\"command\":[\"keystore\",\"list\"]}\n", 0,
+		 "local     up     file  1         ", NULL},
 		{"reload", "{\"version\":1,\"command\":[\"zone\",\"reload\",\"plain.test\"]}\n", 0,
 		 "plain.test. unchanged, serial 1", NULL},
 		{"reload all", "{\"version\":1,\"command\":[\"zone\",\"reload\"]}\n", 0,
@@ -265,6 +267,28 @@ static void test_ds_is_not_safe_yet(void **state)
 	assert_non_null(strstr(json_string_value(json_array_get(notes, 0)), "not before 20"));
 	assert_true(json_is_false(json_object_get(data, "safe")));
 	assert_int_equal(json_array_size(json_object_get(data, "keys")), 1);
+	json_decref(reply);
+}
+
+static void test_keystore_list(void **state)
+{
+	struct control_fixture *fx = *state;
+	json_t *reply = ask(fx, "{\"version\":1,\"command\":[\"keystore\",\"list\"]}\n");
+	const json_t *data = json_object_get(reply, "data");
+	const json_t *list = json_object_get(data, "keystores");
+	const json_t *ks = json_array_get(list, 0);
+	assert_int_equal(json_integer_value(json_object_get(data, "version")), 1);
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(text_of(ks, "name"), "local");
+	assert_string_equal(text_of(ks, "type"), "file");
+	assert_string_equal(text_of(ks, "state"), "up");
+	assert_string_equal(text_of(ks, "detail"), "");
+	assert_int_equal(json_integer_value(json_object_get(ks, "sessions")), 1);
+	assert_true(json_integer_value(json_object_get(ks, "signatures")) > 0);
+	assert_int_equal(json_integer_value(json_object_get(ks, "failures")), 0);
+	/* Keys in the process have no process of their own. */
+	assert_true(json_is_null(json_object_get(ks, "pid")));
+	assert_int_equal(json_integer_value(json_object_get(ks, "restarts")), 0);
 	json_decref(reply);
 }
 
@@ -528,6 +552,7 @@ int main(void)
 		WITH_FIXTURE(test_status_while_loading),
 		WITH_FIXTURE(test_names_that_are_no_utf8),
 		WITH_FIXTURE(test_ds_is_not_safe_yet),
+		WITH_FIXTURE(test_keystore_list),
 		WITH_FIXTURE(test_bad_reload),
 		WITH_FIXTURE(test_dump),
 		WITH_FIXTURE(test_dump_without_a_reader),

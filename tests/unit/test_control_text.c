@@ -24,6 +24,7 @@ static void test_commands(void **state)
 		{{"zone", "dump", "a.test."}, true, COMMAND_ZONE_DUMP, "a.test.", NULL},
 		{{"ds", "zone"}, true, COMMAND_DS, "zone", NULL},
 		{{"stop"}, true, COMMAND_STOP, NULL, NULL},
+		{{"keystore", "list"}, true, COMMAND_KEYSTORE_LIST, NULL, NULL},
 		{{NULL}, false, 0, NULL, "no such command"},
 		{{"zone"}, false, 0, NULL, "no such command"},
 		{{"zone", "destroy"}, false, 0, NULL, "no such command"},
@@ -194,7 +195,7 @@ static void test_manual(void **state)
 		}
 		count++;
 	}
-	assert_int_equal(count, 8);
+	assert_int_equal(count, 9);
 	for (const char *const *o = (const char *const[]){"force", "now", "form", "json", NULL};
 	     *o != NULL; o++) {
 		char option[32];

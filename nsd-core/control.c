@@ -287,6 +287,8 @@ static void connection_accept(struct control *control)
 {
 	struct connection *c = calloc(1, sizeof(*c));
 
+	/* libuv asks for no more connections until this one is taken: on_rate() does so. */
+	control->accept_late = c == NULL;
 	if (c == NULL) {
 		return;
 	}
@@ -439,6 +441,9 @@ static void on_rate(uv_timer_t *timer)
 	c->rates[0] = c->rates[1];
 	c->rates[1].at_ms = clock_mono_ms();
 	c->rates[1].queries = control_queries(c);
+	if (c->accept_late) {
+		connection_accept(c);
+	}
 }
 
 static void on_rate_closed(uv_handle_t *handle)

@@ -21,12 +21,14 @@ static const char *type_word(const struct conf_keystore *c)
 static void keystore_row(struct table *t, const struct conf_keystore *c,
 			 const struct keystore_health *h)
 {
+	uint64_t failures = h->failures + h->verify_failures;
+
 	table_put(t, "%s", c->name);
 	table_put(t, "%s", state_word(h->state));
 	table_put(t, "%s", type_word(c));
 	table_put(t, "%u", h->sessions);
 	table_put(t, "%llu", (unsigned long long)h->signatures);
-	table_put(t, "%llu", (unsigned long long)(h->failures + h->verify_failures));
+	table_put(t, "%llu", (unsigned long long)failures);
 	table_put(t, "%zu", h->waiting);
 	if (h->pid != 0) {
 		table_put(t, "%d", h->pid);

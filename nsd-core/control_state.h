@@ -53,6 +53,7 @@ struct control {
 	struct inbox inbox; /* from dumps */
 	unsigned refs;	    /* the handles, as one, and the connections */
 	bool stopping;
+	bool accept_late; /* a connection waits that there was no memory for */
 	dev_t socket_device;
 	ino_t socket_inode;
 

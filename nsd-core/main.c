@@ -25,6 +25,7 @@ struct server {
 	struct control *control;
 	bool stopping;
 	bool failed;
+	int stop_signals; /* SIGTERM and SIGINT so far */
 };
 
 struct arguments {
@@ -146,8 +147,43 @@ static void on_signal(uv_signal_t *handle, int number)
 		zonemgr_reload_all(s->zones);
 		return;
 	}
-	log_info("%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+	if (++s->stop_signals > 1) {
+		log_warn("%s again: ends at once", name);
+		_exit(1);
+	}
+	log_info("%s: stopping", name);
 	request_stop(s);
+}
+
+/* While the parts are taken down, which may wait for a keystore that hangs: nobody runs the loop
+ * then. What is on disk is good at any moment. */
+static volatile sig_atomic_t late_stop_signals;
+
+static void on_late_signal(int number)
+{
+	static const char text[] = "warning: asked to stop again: ends at once\n";
+
+	(void)number;
+	if (++late_stop_signals > 1) {
+		(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+		_exit(1);
+	}
+}
+
+static void watch_late_signals(struct server *s)
+{
+	const struct sigaction action = {.sa_handler = on_late_signal, .sa_flags = SA_RESTART};
+
+	for (int i = 0; i < SIGNALS; i++) {
+		if (s->signals[i].type == UV_SIGNAL) {
+			uv_close((uv_handle_t *)&s->signals[i], NULL);
+		}
+	}
+	late_stop_signals = s->stop_signals;
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGHUP, SIG_IGN);
 }
 
 static void on_loaded(void *ctx)
@@ -231,6 +267,7 @@ static bool start(struct server *s)
 
 static void stop(struct server *s)
 {
+	watch_late_signals(s);
 	notify_systemd("STOPPING=1");
 	control_stop(s->control);
 	if (s->workers != NULL) {
@@ -240,11 +277,6 @@ static void stop(struct server *s)
 		zonemgr_stop(s->zones);
 	}
 	workers_free(s->workers);
-	for (int i = 0; i < SIGNALS; i++) {
-		if (s->signals[i].type == UV_SIGNAL) {
-			uv_close((uv_handle_t *)&s->signals[i], NULL);
-		}
-	}
 	/* Every handle is closing by now; this ends when all are closed. */
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	zonemgr_free(s->zones);

@@ -12,6 +12,22 @@
 
 #define CLIENTS_MAX 32
 
+/* While set, there is no memory for what is as large as a connection. */
+static bool no_connections;
+static size_t refused;
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	if (no_connections && n * size >= CONTROL_REQUEST_MAX) {
+		refused++;
+		return NULL;
+	}
+	return __real_calloc(n, size);
+}
+
 struct control_fixture {
 	struct zonemgr_fixture *zones;
 	struct control *control;
@@ -102,7 +118,7 @@ static void read_reply(struct control_fixture *fx, struct reading *r)
 {
 	uint64_t end = uv_hrtime() + FIXTURE_WAITS * UINT64_C(1000000);
 	for (;;) {
-		const char *line = r->text;
+		const char *line;
 		read_some(r);
 		for (line = r->text; line != NULL && strchr(line, '\n') != NULL;
 		     line = strchr(line, '\n') + 1) {
@@ -442,6 +458,29 @@ static void test_limits(void **state)
 	}
 }
 
+/* Who connects while there is no memory is served once there is some, and so are all others. */
+static void test_no_memory_for_a_client(void **state)
+{
+	struct control_fixture *fx = *state;
+	static const char request[] = "{\"version\":1,\"command\":[\"zone\",\"list\"]}\n";
+	no_connections = true;
+	refused = 0;
+	int first = client(fx);
+	int second = client(fx);
+	while (refused == 0) {
+		uv_run(&fx->zones->loop, UV_RUN_ONCE);
+	}
+	no_connections = false;
+	json_t *reply = ask_on(fx, first, request);
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	json_decref(reply);
+	reply = ask_on(fx, second, request);
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	json_decref(reply);
+	close(first);
+	close(second);
+}
+
 static void test_pipelined_and_half_closed(void **state)
 {
 	struct control_fixture *fx = *state;
@@ -557,6 +596,7 @@ int main(void)
 		WITH_FIXTURE(test_dump),
 		WITH_FIXTURE(test_dump_without_a_reader),
 		WITH_FIXTURE(test_limits),
+		WITH_FIXTURE(test_no_memory_for_a_client),
 		WITH_FIXTURE(test_pipelined_and_half_closed),
 		WITH_FIXTURE(test_requests_without_a_reader),
 		WITH_FIXTURE(test_socket),

@@ -130,7 +130,7 @@ static struct version *version_make(const struct bench *b, const char *apex_text
 	must(draft_new(apex, NULL, &draft) == ST_OK);
 	must(draft_apply(draft, &c, true) == ST_OK);
 	content_fini(&c);
-	must(signer_prepare_draft(draft, ks, false) == ST_OK);
+	must(signer_prepare_draft(draft, ks, false, SIGN_NSEC) == ST_OK);
 	struct freeze f = {
 		.denial = DENIAL_NSEC, .is_signed = true, .keys = ks, .keys_unref = keyset_unref};
 	must(draft_freeze(draft, &f, &v) == ST_OK);

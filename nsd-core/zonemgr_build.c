@@ -166,7 +166,7 @@ static enum status fill_draft(struct making *m)
 	if (st != ST_OK) {
 		return st;
 	}
-	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m))
+	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m), SIGN_NSEC)
 			       : draft_settle(m->draft);
 }
 

@@ -1,30 +1,102 @@
-#include "signer/signer.h"
+#include "signer/denial.h"
 
-#include "nsd-core/base/arena.h"
+#include "zones/nsec3.h"
 #include "zones/rdata.h"
 
 #include <stdlib.h>
 
-#define BITMAP_MAX     (256 * 34) /* every window in use */
 #define NSEC_RDATA_MAX (NAME_MAX_LEN + BITMAP_MAX)
 #define DS_LEN	       36
+
+enum status denial_put(struct draft *d, const uint8_t *name, struct rrset *rs)
+{
+	rs->flags |= RRSET_GENERATED;
+	return draft_put(d, name, rs);
+}
 
 static enum status put_generated(struct draft *d, const uint8_t *name, uint16_t type, uint32_t ttl,
 				 const struct bytes *rdatas, size_t count)
 {
 	struct rrset *rs = NULL;
 	enum status st = rrset_new(type, ttl, rdatas, count, &rs);
-	if (st != ST_OK) {
-		return st;
-	}
-	rs->flags |= RRSET_GENERATED;
-	return draft_put(d, name, rs);
+	return st == ST_OK ? denial_put(d, name, rs) : st;
 }
 
-static enum status remove_if_there(struct draft *d, const uint8_t *name, uint16_t type)
+enum status denial_remove(struct draft *d, const uint8_t *name, uint16_t type)
 {
 	enum status st = draft_remove(d, name, type);
 	return st == ST_ENOENT ? ST_OK : st;
+}
+
+void denial_names_init(struct denial_names *l)
+{
+	*l = (struct denial_names){.names = NULL};
+	arena_init(&l->arena, 65536);
+}
+
+void denial_names_fini(struct denial_names *l)
+{
+	free(l->names);
+	arena_fini(&l->arena);
+}
+
+enum status denial_names_add(struct denial_names *l, const uint8_t *name)
+{
+	if (l->count == l->room) {
+		size_t room = l->room == 0 ? 16 : l->room * 2;
+		const uint8_t **names = realloc(l->names, room * sizeof(*names));
+		if (names == NULL) {
+			return ST_ENOMEM;
+		}
+		l->names = names;
+		l->room = room;
+	}
+	const uint8_t *copy = arena_copy(&l->arena, name, name_len(name));
+	if (copy == NULL) {
+		return ST_ENOMEM;
+	}
+	l->names[l->count++] = copy;
+	return ST_OK;
+}
+
+enum status denial_names_remove(const struct denial_names *l, struct draft *d, uint16_t type)
+{
+	enum status st = ST_OK;
+	for (size_t i = 0; i < l->count && st == ST_OK; i++) {
+		st = draft_remove(d, l->names[i], type);
+	}
+	return st;
+}
+
+enum status denial_types_of(struct denial_types *t, const struct node *n, const uint16_t *own,
+			    size_t own_count)
+{
+	size_t need = (size_t)n->rrset_count + own_count;
+	size_t added = 0;
+	if (need > t->room) {
+		uint16_t *types = realloc(t->types, need * sizeof(*types));
+		if (types == NULL) {
+			return ST_ENOMEM;
+		}
+		t->types = types;
+		t->room = need;
+	}
+	t->count = 0;
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		uint16_t type = n->rrsets[i]->type;
+		if (type == RR_NSEC || type == RR_RRSIG ||
+		    ((n->flags & NODE_CUT) != 0 && type != RR_NS && type != RR_DS)) {
+			continue;
+		}
+		while (added < own_count && own[added] < type) {
+			t->types[t->count++] = own[added++];
+		}
+		t->types[t->count++] = type;
+	}
+	while (added < own_count) {
+		t->types[t->count++] = own[added++];
+	}
+	return ST_OK;
 }
 
 /* DNSKEY, and CDS and CDNSKEY that name the keys a DS may point to (RFC 7344 4). */
@@ -64,9 +136,9 @@ static enum status prepare_apex(struct draft *d, const uint8_t *apex, const stru
 				   : put_generated(d, apex, RR_CDNSKEY, ttl, secure_entry, entries);
 	}
 	if (st == ST_OK) {
-		st = remove_if_there(d, apex, RR_CDS);
+		st = denial_remove(d, apex, RR_CDS);
 	}
-	return st != ST_OK ? st : remove_if_there(d, apex, RR_CDNSKEY);
+	return st != ST_OK ? st : denial_remove(d, apex, RR_CDNSKEY);
 }
 
 /* NSECs to be put. They are collected first and put afterwards, since a put changes the nodes and
@@ -81,8 +153,7 @@ struct chain {
 	} * links;
 	size_t count;
 	size_t room;
-	uint16_t *types; /* scratch */
-	size_t types_room;
+	struct denial_types types; /* scratch */
 };
 
 static void chain_fini(struct chain *c)
@@ -91,50 +162,16 @@ static void chain_fini(struct chain *c)
 		rrset_free(c->links[i].nsec);
 	}
 	free(c->links);
-	free(c->types);
+	free(c->types.types);
 	arena_fini(&c->names);
-}
-
-/* The types that an NSEC names (RFC 4034 4.1.2, RFC 4035 2.3): at a cut what the parent has there.
- */
-static enum status chain_types(struct chain *c, const struct node *n, size_t *count)
-{
-	static const uint16_t always[2] = {RR_RRSIG, RR_NSEC};
-	size_t need = (size_t)n->rrset_count + 2;
-	size_t added = 0;
-	size_t used = 0;
-	if (need > c->types_room) {
-		uint16_t *types = realloc(c->types, need * sizeof(*types));
-		if (types == NULL) {
-			return ST_ENOMEM;
-		}
-		c->types = types;
-		c->types_room = need;
-	}
-	for (size_t i = 0; i < n->rrset_count; i++) {
-		uint16_t type = n->rrsets[i]->type;
-		if (type == RR_NSEC || type == RR_RRSIG ||
-		    ((n->flags & NODE_CUT) != 0 && type != RR_NS && type != RR_DS)) {
-			continue;
-		}
-		while (added < 2 && always[added] < type) {
-			c->types[used++] = always[added++];
-		}
-		c->types[used++] = type;
-	}
-	while (added < 2) {
-		c->types[used++] = always[added++];
-	}
-	*count = used;
-	return ST_OK;
 }
 
 static enum status chain_add(struct chain *c, const struct node *n, const struct node *next)
 {
+	static const uint16_t own[2] = {RR_RRSIG, RR_NSEC};
 	uint8_t rdata[NSEC_RDATA_MAX];
-	size_t type_count = 0;
 	struct rrset *nsec = NULL;
-	enum status st = chain_types(c, n, &type_count);
+	enum status st = denial_types_of(&c->types, n, own, 2);
 	if (st != ST_OK) {
 		return st;
 	}
@@ -153,12 +190,11 @@ static enum status chain_add(struct chain *c, const struct node *n, const struct
 		return ST_ENOMEM;
 	}
 	size_t len = name_lower(rdata, node_name(next));
-	len += bitmap_encode(c->types, type_count, rdata + len);
+	len += bitmap_encode(c->types.types, c->types.count, rdata + len);
 	st = rrset_new(RR_NSEC, c->ttl, &(struct bytes){rdata, len}, 1, &nsec);
 	if (st != ST_OK) {
 		return st;
 	}
-	nsec->flags |= RRSET_GENERATED;
 	c->links[c->count++] = (struct chain_link){name, nsec};
 	return ST_OK;
 }
@@ -168,7 +204,7 @@ static enum status chain_put(struct chain *c)
 	for (size_t i = 0; i < c->count; i++) {
 		struct rrset *nsec = c->links[i].nsec;
 		c->links[i].nsec = NULL;
-		enum status st = draft_put(c->draft, c->links[i].name, nsec);
+		enum status st = denial_put(c->draft, c->links[i].name, nsec);
 		if (st != ST_OK) {
 			return st;
 		}
@@ -219,35 +255,24 @@ static enum status chain_touched(struct chain *c)
  * DNAME. */
 static enum status prune(struct draft *d)
 {
-	struct arena arena;
+	struct denial_names stale;
 	const uint8_t *const *names;
 	size_t count;
-	size_t stale_count = 0;
-	const uint8_t **stale = NULL;
-	arena_init(&arena, 4096);
+	denial_names_init(&stale);
 	enum status st = draft_touched(d, &names, &count);
 	for (size_t i = 0; i < count && st == ST_OK; i++) {
 		const struct node *n = draft_find(d, names[i]);
-		if (n == NULL || node_rrset(n, RR_NSEC) == NULL || (n->flags & NODE_CHAIN) != 0) {
-			continue;
+		if (n != NULL && node_rrset(n, RR_NSEC) != NULL && (n->flags & NODE_CHAIN) == 0) {
+			/* Removing changes the list that is being read. */
+			st = denial_names_add(&stale, names[i]);
 		}
-		/* Removing changes the list that is being read. */
-		if (stale == NULL) {
-			stale = malloc((count - i) * sizeof(*stale));
-		}
-		const uint8_t *name = arena_copy(&arena, names[i], name_len(names[i]));
-		if (stale == NULL || name == NULL) {
-			st = ST_ENOMEM;
-			break;
-		}
-		stale[stale_count++] = name;
 	}
-	for (size_t i = 0; i < stale_count && st == ST_OK; i++) {
-		st = draft_remove(d, stale[i], RR_NSEC);
+	if (st == ST_OK) {
+		st = denial_names_remove(&stale, d, RR_NSEC);
 	}
-	free(stale);
-	arena_fini(&arena);
-	return st != ST_OK || stale_count == 0 ? st : draft_settle(d);
+	bool any = stale.count > 0;
+	denial_names_fini(&stale);
+	return st == ST_OK && any ? draft_settle(d) : st;
 }
 
 /* The chain over what is touched where the base has one of ours with this TTL, else over all. */
@@ -265,7 +290,55 @@ static enum status prepare_chain(struct draft *d, const uint8_t *apex, uint32_t 
 	return st;
 }
 
-enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds)
+static enum status nsec_each(void *ctx, const struct node *n)
+{
+	return node_rrset(n, RR_NSEC) != NULL ? denial_names_add(ctx, node_name(n)) : ST_OK;
+}
+
+/* Takes away the NSECs that the base has. */
+static enum status nsec_leave(struct draft *d, const uint8_t *apex)
+{
+	struct denial_names owners;
+	if (draft_base_rrset(d, apex, RR_NSEC) == NULL) {
+		return ST_OK;
+	}
+	denial_names_init(&owners);
+	enum status st = draft_each_name(d, nsec_each, &owners);
+	if (st == ST_OK) {
+		st = denial_names_remove(&owners, d, RR_NSEC);
+	}
+	denial_names_fini(&owners);
+	return st;
+}
+
+static enum status make_chain(struct draft *d, const uint8_t *apex, uint32_t ttl,
+			      enum sign_denial denial)
+{
+	enum status st = denial == SIGN_NSEC ? nsec3_leave(d, apex) : nsec_leave(d, apex);
+	if (st == ST_OK) {
+		st = draft_settle(d);
+	}
+	if (st == ST_OK && denial != SIGN_NSEC) {
+		return nsec3_prepare(d, apex, ttl, denial == SIGN_NSEC3_OPT_OUT);
+	}
+	if (st == ST_OK) {
+		st = prune(d);
+	}
+	return st == ST_OK ? prepare_chain(d, apex, ttl) : st;
+}
+
+enum sign_denial signer_denial(const struct version *v)
+{
+	const struct node *n = v->denial == DENIAL_NSEC3 ? btree_first(&v->nsec3) : NULL;
+	if (n == NULL) {
+		return SIGN_NSEC;
+	}
+	bool opt_out = (rdata_at(n->rrsets[0]->data).data[1] & NSEC3_OPT_OUT) != 0;
+	return opt_out ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3;
+}
+
+enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds,
+				 enum sign_denial denial)
 {
 	const uint8_t *apex = keys->apex;
 	struct soa soa;
@@ -282,13 +355,10 @@ enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, boo
 		st = prepare_apex(d, apex, keys, cds);
 	}
 	if (st == ST_OK) {
-		st = draft_settle(d);
+		st = draft_keep_chain(d, denial == SIGN_NSEC);
 	}
 	if (st == ST_OK) {
-		st = prune(d);
-	}
-	if (st == ST_OK) {
-		st = prepare_chain(d, apex, ttl);
+		st = make_chain(d, apex, ttl, denial);
 	}
 	return st != ST_OK ? st : draft_settle(d);
 }

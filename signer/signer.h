@@ -82,10 +82,25 @@ void sign_window_ksk(const struct sign_params *p, int64_t now, uint32_t *incepti
  * every single signature. */
 uint32_t sign_ahead_s(const struct sign_params *p);
 
+/* How a zone that we sign proves what is not there. */
+enum sign_denial {
+	SIGN_NSEC,
+	SIGN_NSEC3,	    /* RFC 5155 with no further iterations and no salt (RFC 9276 3.1) */
+	SIGN_NSEC3_OPT_OUT, /* the same without cuts that have no DS (RFC 5155 6) */
+};
+
+/* What a version that we signed does. */
+enum sign_denial signer_denial(const struct version *v);
+
 /* What a draft needs to be signed by a keyset: DNSKEY (and CDS, CDNSKEY where 'cds') at the apex,
- * and the NSEC chain over what is touched (RFC 4034 4, TTL by RFC 9077). Call after the content is
- * applied; settles the draft. Nothing is signed here. */
-enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds) MUST_USE;
+ * and the chain of NSECs (RFC 4034 4) or NSEC3s (RFC 5155 7.1), TTL by RFC 9077: over what is
+ * touched where the base has such a chain of ours, else over all, and then the other one goes. Call
+ * after the content is applied; settles the draft. Nothing is signed here. Making a chain of NSEC3s
+ * anew digests every name, on several CPUs.
+ * ST_ELIMIT: the apex is too long for hashed names (NSEC3_LABEL_LEN). ST_EEXIST: two names have one
+ * hash. */
+enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds,
+				 enum sign_denial denial) MUST_USE;
 /* Marks for renewal (draft_renew) every RRset whose signatures fall due before 'until' and whose
  * keystores are there. *count: how many. base is signed by us. */
 enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until,

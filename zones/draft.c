@@ -146,6 +146,16 @@ const struct node *draft_find(const struct draft *d, const uint8_t *name)
 	return draft_node(d, KIND_NAME, name);
 }
 
+const struct node *draft_nsec3_find(const struct draft *d, const uint8_t *name)
+{
+	return draft_node(d, KIND_NSEC3, name);
+}
+
+const struct node *draft_base_find(const struct draft *d, const uint8_t *name)
+{
+	return draft_base_node(d, KIND_NAME, name);
+}
+
 struct rrset *draft_base_rrset(const struct draft *d, const uint8_t *name, uint16_t type)
 {
 	const struct node *n = draft_base_node(d, kind_of_type(type), name);
@@ -376,18 +386,68 @@ enum status draft_each_new(struct draft *d,
 	return st == ST_OK ? visit_touched(d, KIND_NSEC3, &d->touched_nsec3, v) : st;
 }
 
-const struct node *draft_chain_before(const struct draft *d, const uint8_t *name)
+static const struct node *before(const struct btree *t, const uint8_t *name)
 {
 	struct sort_key key;
 	sort_key_init(&key, name);
-	const struct node *n = btree_before(&d->chain, &key);
-	return n != NULL ? n : btree_last(&d->chain);
+	const struct node *n = btree_before(t, &key);
+	return n != NULL ? n : btree_last(t);
+}
+
+static const struct node *after(const struct btree *t, const uint8_t *name)
+{
+	struct sort_key key;
+	sort_key_init(&key, name);
+	const struct node *n = btree_after(t, &key);
+	return n != NULL ? n : btree_first(t);
+}
+
+const struct node *draft_chain_before(const struct draft *d, const uint8_t *name)
+{
+	return before(&d->chain, name);
 }
 
 const struct node *draft_chain_after(const struct draft *d, const uint8_t *name)
 {
-	struct sort_key key;
-	sort_key_init(&key, name);
-	const struct node *n = btree_after(&d->chain, &key);
-	return n != NULL ? n : btree_first(&d->chain);
+	return after(&d->chain, name);
+}
+
+const struct node *draft_nsec3_before(const struct draft *d, const uint8_t *name)
+{
+	return before(&d->nsec3, name);
+}
+
+const struct node *draft_nsec3_after(const struct draft *d, const uint8_t *name)
+{
+	return after(&d->nsec3, name);
+}
+
+static enum status each_of(const struct btree *t,
+			   enum status (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	struct btree_cursor c;
+	const struct node *n;
+	enum status st = ST_OK;
+	btree_cursor_init(&c, t);
+	while (st == ST_OK && (n = btree_cursor_next(&c)) != NULL) {
+		st = each(ctx, n);
+	}
+	return st;
+}
+
+enum status draft_each_name(const struct draft *d,
+			    enum status (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	return each_of(&d->order, each, ctx);
+}
+
+enum status draft_each_nsec3(const struct draft *d,
+			     enum status (*each)(void *ctx, const struct node *n), void *ctx)
+{
+	return each_of(&d->nsec3, each, ctx);
+}
+
+size_t draft_node_count(const struct draft *d)
+{
+	return d->order.count;
 }

@@ -22,6 +22,10 @@ enum status draft_put(struct draft *d, const uint8_t *name, struct rrset *rs) MU
 enum status draft_remove(struct draft *d, const uint8_t *name, uint16_t type) MUST_USE;
 /* Borrowed until the next change. Not those that own an NSEC3 only. */
 const struct node *draft_find(const struct draft *d, const uint8_t *name);
+/* Those that own an NSEC3. */
+const struct node *draft_nsec3_find(const struct draft *d, const uint8_t *name);
+/* The base's node of the name, NULL where it has none. */
+const struct node *draft_base_find(const struct draft *d, const uint8_t *name);
 
 /* Replaces the RRset by a copy of itself with an empty slot, so that it is signed anew. ST_ENOENT.
  */
@@ -53,6 +57,25 @@ enum status draft_settle(struct draft *d) MUST_USE;
 const struct node *draft_chain_before(const struct draft *d, const uint8_t *name);
 const struct node *draft_chain_after(const struct draft *d, const uint8_t *name);
 
+/* The same among those that own an NSEC3; of a lone one that itself. */
+const struct node *draft_nsec3_before(const struct draft *d, const uint8_t *name);
+const struct node *draft_nsec3_after(const struct draft *d, const uint8_t *name);
+
+/* Every node in canonical order, empty non-terminals too; every owner of an NSEC3. 'each' must not
+ * change the draft; what it returns but ST_OK ends the walk. */
+enum status draft_each_name(const struct draft *d,
+			    enum status (*each)(void *ctx, const struct node *n),
+			    void *ctx) MUST_USE;
+enum status draft_each_nsec3(const struct draft *d,
+			     enum status (*each)(void *ctx, const struct node *n),
+			     void *ctx) MUST_USE;
+/* How many draft_each_name() visits. */
+size_t draft_node_count(const struct draft *d);
+
+/* Is the chain of NSEC owners kept from now on, whatever is applied? A draft that is not to have it
+ * has no use for what it costs. ST_ENOMEM. */
+enum status draft_keep_chain(struct draft *d, bool keep) MUST_USE;
+
 /* Has anything changed against the base? */
 bool draft_changed(const struct draft *d);
 /* Nodes with data in base and in the draft, for "loses more than half of the names". */
@@ -61,7 +84,8 @@ void draft_counts(const struct draft *d, size_t *base_names, size_t *names);
 struct rrset *draft_base_rrset(const struct draft *d, const uint8_t *name, uint16_t type);
 
 struct freeze {
-	enum denial denial; /* DENIAL_NSEC where signing; else found from the content */
+	enum denial
+		denial; /* DENIAL_NSEC where an NSEC chain was made; else found from the content */
 	bool is_signed;
 	void *keys; /* moves in, but not on error */
 	void (*keys_unref)(void *keys);

@@ -233,7 +233,8 @@ static enum status apply_owner(struct apply *a, const struct owner *o)
 		st = follow(a, KIND_NSEC3, o->name, &n3);
 	}
 	if (st == ST_OK) {
-		st = reserve_rrsets(a, o->count + (n == NULL ? 0 : n->rrset_count));
+		st = reserve_rrsets(a, o->count + (n == NULL ? 0u : n->rrset_count) +
+					       (n3 == NULL ? 0u : n3->rrset_count));
 	}
 	for (size_t i = o->first; st == ST_OK && i < o->first + o->count; i++) {
 		const struct record_set *s = &a->c->sets[i];
@@ -255,6 +256,7 @@ static enum status apply_owner(struct apply *a, const struct owner *o)
 		return st;
 	}
 	keep_generated(n, a->names, &count);
+	keep_generated(n3, a->nsec3s, &count3);
 	st = set_if_changed(a, KIND_NAME, o->name, n, a->names, count);
 	if (st != ST_OK) {
 		free_new(a->nsec3s, count3, n3);
@@ -344,7 +346,9 @@ static enum status apply(struct draft *d, const struct content *c, bool signing,
 		return st;
 	}
 	const struct node *apex = draft_node(d, KIND_NAME, d->apex);
-	d->chain_wanted = signing || (apex != NULL && node_rrset(apex, RR_NSEC) != NULL);
+	if (!d->chain_told) {
+		d->chain_wanted = signing || (apex != NULL && node_rrset(apex, RR_NSEC) != NULL);
+	}
 	if (spent != NULL) {
 		content_fini(spent);
 	}

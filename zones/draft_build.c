@@ -486,7 +486,7 @@ static void free_indexes(struct draft *d)
 	btree_free(&d->chain, d->cow.stamp);
 	btree_free(&d->nsec3, d->cow.stamp);
 	d->chain_built = false;
-	d->chain_wanted = true;
+	d->chain_wanted = d->chain_told ? d->chain_wanted : true;
 }
 
 static bool content_has_nsecs(const struct draft *d, const struct content *c)
@@ -519,7 +519,9 @@ enum status draft_build(struct draft *d, const struct content *c, const struct b
 	if (st != ST_OK) {
 		goto out;
 	}
-	d->chain_wanted = opt->signing || content_has_nsecs(d, c);
+	if (!d->chain_told) {
+		d->chain_wanted = opt->signing || content_has_nsecs(d, c);
+	}
 	parallel_run(b.part_count, run_part, &b);
 	st = join(&b);
 	if (st == ST_OK && opt->spent != NULL) {

@@ -34,6 +34,7 @@ struct draft {
 
 	bool chain_built;
 	bool chain_wanted;
+	bool chain_told; /* draft_keep_chain() has said so */
 
 	/* Whose node is or was this draft's; without a base that is every name, and the list is
 	 * made when it is asked for: draft_list_touched(). */

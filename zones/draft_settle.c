@@ -174,3 +174,17 @@ enum status draft_settle(struct draft *d)
 	enum status st = draft_settle_flags(d);
 	return st == ST_OK && d->chain_wanted ? draft_build_chain(d) : st;
 }
+
+enum status draft_keep_chain(struct draft *d, bool keep)
+{
+	d->chain_told = true;
+	d->chain_wanted = keep;
+	if (keep || !d->chain_built) {
+		return ST_OK;
+	}
+	enum status st = btree_clear(&d->chain, &d->cow);
+	if (st == ST_OK) {
+		d->chain_built = false;
+	}
+	return st;
+}

@@ -1,8 +1,7 @@
 #include "zones/version.h"
 
-#include "nsd-core/base/digest.h"
-#include "nsd-core/base/text.h"
 #include "zones/node.h"
+#include "zones/nsec3.h"
 #include "zones/pending.h"
 #include "zones/rdata.h"
 
@@ -95,22 +94,6 @@ void version_succeed(struct version *base, struct version *next)
 	version_unref(base);
 }
 
-#define SHA1_LEN 20
-
-/* RFC 5155 5. */
-static enum status nsec3_hash(const struct version *v, const uint8_t *name, uint8_t hash[SHA1_LEN])
-{
-	uint8_t lower[NAME_MAX_LEN];
-	struct bytes pieces[2] = {{lower, name_lower(lower, name)},
-				  {v->nsec3_salt, v->nsec3_salt_len}};
-	enum status st = digest_of(DIGEST_SHA1, pieces, 2, hash);
-	for (unsigned i = 0; st == ST_OK && i < v->nsec3_iterations; i++) {
-		pieces[0] = (struct bytes){hash, SHA1_LEN};
-		st = digest_of(DIGEST_SHA1, pieces, 2, hash);
-	}
-	return st;
-}
-
 /* The next hashed owner name where the node's NSEC3 belongs to the version's chain (a file may hold
  * a second one while its parameters change), else NULL. */
 static const uint8_t *nsec3_next(const struct version *v, const struct node *n)
@@ -126,7 +109,7 @@ static const uint8_t *nsec3_next(const struct version *v, const struct node *n)
 		struct bytes salt = wreader_str8(&r);
 		struct bytes next = wreader_str8(&r);
 		if (r.err == ST_OK && algorithm == 1 && iterations == v->nsec3_iterations &&
-		    salt.len == v->nsec3_salt_len && next.len == SHA1_LEN &&
+		    salt.len == v->nsec3_salt_len && next.len == NSEC3_HASH_LEN &&
 		    memcmp(salt.data, v->nsec3_salt, salt.len) == 0) {
 			return next.data;
 		}
@@ -136,18 +119,14 @@ static const uint8_t *nsec3_next(const struct version *v, const struct node *n)
 
 static bool nsec3_covers(const struct node *owner, const uint8_t *next, const uint8_t *hash)
 {
-	uint8_t first[SHA1_LEN];
-	size_t len;
-	const uint8_t *label = node_name(owner);
-	if (base32hex_decode((const char *)label + 1, label[0], first, sizeof(first), &len) !=
-		    ST_OK ||
-	    len != SHA1_LEN) {
+	uint8_t first[NSEC3_HASH_LEN];
+	if (!nsec3_owner_hash(node_name(owner), first)) {
 		return false;
 	}
-	bool after = memcmp(hash, first, SHA1_LEN) > 0;
-	bool before = memcmp(hash, next, SHA1_LEN) < 0;
+	bool after = memcmp(hash, first, NSEC3_HASH_LEN) > 0;
+	bool before = memcmp(hash, next, NSEC3_HASH_LEN) < 0;
 	/* The last one's next is the first. */
-	return memcmp(first, next, SHA1_LEN) < 0 ? after && before : after || before;
+	return memcmp(first, next, NSEC3_HASH_LEN) < 0 ? after && before : after || before;
 }
 
 /* Other chains' NSEC3s that a search steps over. */
@@ -155,17 +134,13 @@ static bool nsec3_covers(const struct node *owner, const uint8_t *next, const ui
 
 const struct node *version_nsec3(const struct version *v, const uint8_t *name, bool *matches)
 {
-	uint8_t hash[SHA1_LEN];
-	if (v->denial != DENIAL_NSEC3 || nsec3_hash(v, name, hash) != ST_OK) {
-		return NULL;
-	}
-	/* The owner's name: 32 characters, then the apex. One that is too long cannot be there. */
-	char text[TEXT_BASE32HEX_SIZE(SHA1_LEN)];
-	uint8_t owner[1 + sizeof(text) + NAME_MAX_LEN];
-	owner[0] = sizeof(text) - 1;
-	memcpy(owner + 1, base32hex_encode(hash, sizeof(hash), text), sizeof(text) - 1);
-	memcpy(owner + sizeof(text), v->apex_name, v->apex->name_len);
-	if (sizeof(text) + v->apex->name_len > NAME_MAX_LEN) {
+	uint8_t hash[NSEC3_HASH_LEN];
+	uint8_t owner[NAME_MAX_LEN];
+	struct bytes salt = {v->nsec3_salt, v->nsec3_salt_len};
+	/* One that is too long cannot be there. */
+	if (v->denial != DENIAL_NSEC3 ||
+	    nsec3_hash(name, v->nsec3_iterations, salt, hash) != ST_OK ||
+	    nsec3_owner(hash, v->apex_name, owner) != ST_OK) {
 		return NULL;
 	}
 	bool exact;

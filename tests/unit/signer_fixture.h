@@ -143,7 +143,7 @@ static inline struct version *version_from_text(const char *zone, const char *te
 						struct version *base, struct keyset *ks, bool cds)
 {
 	struct draft *d = draft_from_text(zone, text, base);
-	assert_int_equal(signer_prepare_draft(d, ks, cds), ST_OK);
+	assert_int_equal(signer_prepare_draft(d, ks, cds, SIGN_NSEC), ST_OK);
 	return freeze_draft(d, ks);
 }
 

@@ -92,7 +92,7 @@ static void what_falls_due_is_renewed(void **state)
 	assert_in_range(due, 1, l.count - 1);
 	assert_int_equal(signer_renew_due(d, e.v, until, &count), ST_OK);
 	assert_int_equal(count, due);
-	assert_int_equal(signer_prepare_draft(d, e.ks, false), ST_OK);
+	assert_int_equal(signer_prepare_draft(d, e.ks, false, SIGN_NSEC), ST_OK);
 	struct version *next = freeze_draft(d, e.ks);
 	struct list after;
 	list_rrsets(next, &after);

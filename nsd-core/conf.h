@@ -56,6 +56,8 @@ struct conf_policy {
 	uint32_t validity_s;
 	uint32_t propagation_s;
 	bool publish_cds;
+	bool nsec3; /* else NSEC */
+	bool nsec3_opt_out;
 };
 
 struct conf_zone {

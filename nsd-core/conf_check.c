@@ -161,6 +161,10 @@ void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_n
 		tell_name_twice(rd, map, "policy", p->name, rd->conf->policies[i].name);
 	}
 	check_roles(rd, map);
+	if (p->nsec3_opt_out && !p->nsec3) {
+		conf_fault(&rd->faults, place_in(map, "nsec3-opt-out"),
+			   "'nsec3-opt-out' is for 'denial: nsec3'");
+	}
 	if (conf_tree_get(map, "signature-validity") == NULL) {
 		p->validity_s = p->refresh_s + VALIDITY_OVER_REFRESH;
 	} else if (p->validity_s != 0 && p->refresh_s != 0 && p->validity_s <= p->refresh_s) {

@@ -174,6 +174,7 @@ static void run_reload(struct request *r)
 		}
 		return;
 	}
+	zonemgr_read_policies(r->conn->control->mgr);
 	r->failures = json_array();
 	/* One is ours, so that the end comes once, and after the last was asked for. */
 	r->waits = 1;

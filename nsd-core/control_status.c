@@ -332,7 +332,7 @@ static void show(const struct control *c, struct zone *zone, const struct zone_s
 		show_time(&t, "since", s->loaded_at);
 	}
 	show_row(&t, "signing", signing_text(zone, s, buf));
-	show_row(&t, "denial", denial[s->denial]);
+	show_row(&t, "denial", s->opt_out ? "NSEC3 with opt-out" : denial[s->denial]);
 	show_signing(&t, s);
 	show_row(&t, "next event", event_text(s, buf));
 	show_row(&t, "error", s->last_error);

@@ -33,6 +33,7 @@ static void policy_init(struct build_policy *p, const struct conf_policy *c,
 		.validity = c->validity_s,
 		.propagation = c->propagation_s,
 	};
+	atomic_init(&p->denial, denial_from_conf(c));
 	snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
 	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
 		if (keys[k].key->present && p->wanted_count < POLICY_KEYS_MAX) {

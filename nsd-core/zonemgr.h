@@ -36,6 +36,10 @@ typedef void (*zonemgr_done)(void *ctx, enum status st, uint32_t serial, const s
  * names would be lost and !force. ST_EAGAIN (in done) when its keystore is away. cb may be NULL. */
 void zonemgr_reload(struct zonemgr *m, struct zone *z, bool force, zonemgr_done cb, void *ctx);
 void zonemgr_reload_all(struct zonemgr *m); /* SIGHUP */
+/* Reads the configuration again and takes denial and nsec3-opt-out of the policies that there are;
+ * zones follow in their own time, each in one version. Of a fault the log tells, and all stays as
+ * it is. */
+void zonemgr_read_policies(struct zonemgr *m);
 
 const struct zonedb *zonemgr_db(const struct zonemgr *m);
 struct signer *zonemgr_signer(const struct zonemgr *m);
@@ -61,7 +65,8 @@ struct zone_status {
 	char next_event_text[64];
 	char last_error[256]; /* of the last load or build; empty: fine */
 	enum denial denial;
-	bool saved; /* all its signatures are on disk */
+	bool opt_out; /* NSEC3 of ours with opt-out */
+	bool saved;   /* all its signatures are on disk */
 };
 
 void zonemgr_status(struct zonemgr *m, struct zone *z, struct zone_status *out);

@@ -3,6 +3,7 @@
 #include "nsd-core/zonemgr_build.h"
 
 #include "nsd-core/base/clock.h"
+#include "zones/nsec3.h"
 #include "zones/rdata.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct making {
 	struct draft *draft;
 	struct keyset *keys; /* a reference; NULL: the zone is served as it is */
 	struct zone_record record;
+	enum sign_denial denial;
 	uint32_t file_serial;
 	bool has_file_serial;
 	uint32_t serial; /* of the new version */
@@ -83,6 +85,33 @@ static enum status get_keys(struct making *m)
 	}
 	return keyset_load(m->src->db, m->src->apex, &policy->params, policy->wanted,
 			   policy->wanted_count, clock_wall_s(), &m->keys, &m->b->diags);
+}
+
+/* A change from one chain to the other is a build of its own: what is edited meanwhile comes before
+ * or after it. The first version has what the signatures on disk are for, so that it is served
+ * signed whatever the keystores do. */
+static enum status choose_denial(struct making *m)
+{
+	const struct build *b = m->b;
+	char zone[NAME_TEXT_MAX];
+
+	if (m->keys == NULL) {
+		return ST_OK;
+	}
+	m->denial = atomic_load(&m->src->policy->denial);
+	if (b->base != NULL && (b->want & BUILD_DENIAL) == 0) {
+		m->denial = signer_denial(b->base);
+	} else if (b->base == NULL && m->src->kept != NULL) {
+		/* Where nothing is known, or can be read, nothing is kept by the old way. */
+		enum status st = sigstore_denial(m->src->signatures, m->src->apex, &m->denial);
+		(void)st;
+	}
+	if (m->denial != SIGN_NSEC && name_len(m->src->apex) > NAME_MAX_LEN - NSEC3_LABEL_LEN) {
+		diags_error(&m->b->diags, "zone %s: its name is too long for NSEC3",
+			    name_to_text(m->src->apex, zone));
+		return ST_EREFUSED;
+	}
+	return draft_keep_chain(m->draft, m->denial == SIGN_NSEC);
 }
 
 /* RFC 1982: the file's serial where it is ahead of the last one published, else the next. */
@@ -166,7 +195,7 @@ static enum status fill_draft(struct making *m)
 	if (st != ST_OK) {
 		return st;
 	}
-	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m), SIGN_NSEC)
+	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m), m->denial)
 			       : draft_settle(m->draft);
 }
 
@@ -273,7 +302,7 @@ static bool must_sign(const struct making *m, const struct node *n, const struct
 	if (m->b->base == NULL) {
 		return false;
 	}
-	if (rs->type == RR_NSEC || (n->flags & NODE_APEX) != 0) {
+	if (rs->type == RR_NSEC || rs->type == RR_NSEC3 || (n->flags & NODE_APEX) != 0) {
 		return true;
 	}
 	const struct rrset *old = draft_base_rrset(m->draft, node_name(n), rs->type);
@@ -311,7 +340,8 @@ static enum status freeze(struct making *m)
 {
 	const struct node *apex = draft_find(m->draft, m->src->apex);
 	const struct rrset *soa = apex != NULL ? node_rrset(apex, RR_SOA) : NULL;
-	struct freeze f = {.denial = DENIAL_NSEC, .is_signed = true};
+	struct freeze f = {.denial = m->denial == SIGN_NSEC ? DENIAL_NSEC : DENIAL_NSEC3,
+			   .is_signed = true};
 
 	if (m->keys == NULL) {
 		f.is_signed = soa != NULL && rrset_sigs(soa) != NULL;
@@ -398,6 +428,9 @@ static enum status make(struct making *m)
 		st = get_keys(m);
 	}
 	if (st == ST_OK) {
+		st = choose_denial(m);
+	}
+	if (st == ST_OK) {
 		st = fill_draft(m);
 	}
 	if (st == ST_OK) {
@@ -456,7 +489,7 @@ void build_run(struct build *b)
 		m.has_content = true;
 		st = build_read_file(b, &m.content);
 	}
-	bool by_clock = (b->want & (BUILD_REFRESH | BUILD_TIME)) != 0 && b->base != NULL;
+	bool by_clock = (b->want & BUILD_BY_CLOCK) != 0 && b->base != NULL;
 	if (st == ST_OK && (read || by_clock)) {
 		st = make(&m);
 	}

@@ -11,9 +11,10 @@
 
 #define POLICY_KEYS_MAX 2
 
-/* A policy as the signer takes it. Immutable. */
+/* A policy as the signer takes it. Immutable but for what may be read again. */
 struct build_policy {
 	struct sign_params params;
+	_Atomic(enum sign_denial) denial; /* main's; builders read it */
 	struct key_wanted wanted[POLICY_KEYS_MAX];
 	size_t wanted_count;
 };
@@ -59,7 +60,10 @@ enum build_want {
 	BUILD_FORCE = 0x08,   /* names may be lost */
 	BUILD_REFRESH = 0x10, /* renew signatures that fall due */
 	BUILD_TIME = 0x20,    /* something is due by the clock: CDS */
+	BUILD_DENIAL = 0x40,  /* from the denial that is served to the policy's */
 };
+
+#define BUILD_BY_CLOCK (BUILD_REFRESH | BUILD_TIME | BUILD_DENIAL)
 
 enum build_outcome {
 	BUILD_NONE,	 /* nothing was read */

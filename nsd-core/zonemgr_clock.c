@@ -143,6 +143,9 @@ static void signed_tick(struct zone_state *z, int64_t now_ms, int64_t now_s)
 	if (cds_is_due(z, now_s)) {
 		want |= BUILD_TIME;
 	}
+	if (want == 0 && signer_denial(z->zone.cur) != atomic_load(&z->source.policy->denial)) {
+		want = BUILD_DENIAL;
+	}
 	if (want != 0) {
 		zone_build(z, want, false);
 	}
@@ -186,6 +189,7 @@ void zonemgr_on_tick(uv_timer_t *timer)
 		if (back) {
 			retry_now(&z->build_retry, now_ms);
 			retry_now(&z->warm_retry, now_ms);
+			z->clock_ms = now_ms;
 		}
 		if (now_ms >= z->build_retry.at_ms) {
 			zone_build(z, 0, false);

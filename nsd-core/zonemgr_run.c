@@ -168,7 +168,12 @@ static void publish(struct zone_state *z)
 	struct build *b = &z->build;
 	struct version *old = z->zone.cur;
 	struct version *next = b->next;
+	char name[NAME_TEXT_MAX];
 
+	if (old != NULL && next->keys != NULL && signer_denial(old) != signer_denial(next)) {
+		log_info("zone %s: denial by %s", zone_text(z, name),
+			 denial_text(signer_denial(next)));
+	}
 	b->next = NULL;
 	version_succeed(old, next);
 	rcu_publish(&z->zone.cur, next);
@@ -236,15 +241,16 @@ static void build_failed(struct zone_state *z)
 			log_error("zone %s: not loaded", zone_text(z, name));
 		}
 	}
-	if (is_passing(b->status)) {
-		z->retry_want = b->want;
+	/* Another denial is the clock's to ask for again: an edit is not to wait for it. */
+	if (is_passing(b->status) && (b->want & ~(unsigned)BUILD_DENIAL) != 0) {
+		z->retry_want = b->want & ~(unsigned)BUILD_DENIAL;
 		/* The file may have been read: it is to be read again, though it has not changed
 		 * since. */
 		if ((b->want & (BUILD_CHANGED | BUILD_SETTLED)) != 0) {
 			file_stamps_fini(&b->read);
 		}
 		retry_later(&z->build_retry);
-	} else if ((b->want & (BUILD_REFRESH | BUILD_TIME)) != 0) {
+	} else if ((b->want & BUILD_BY_CLOCK) != 0) {
 		z->clock_ms = clock_mono_ms() + REFRESH_PAUSE_MS;
 	}
 }
@@ -259,7 +265,7 @@ static void build_good(struct zone_state *z)
 	if (b->outcome == BUILD_NEW) {
 		publish(z);
 		log_published(z);
-	} else if ((b->want & (BUILD_REFRESH | BUILD_TIME)) != 0) {
+	} else if ((b->want & BUILD_BY_CLOCK) != 0) {
 		z->clock_ms = clock_mono_ms() + REFRESH_PAUSE_MS;
 		zone_warm(z);
 	}
@@ -351,6 +357,7 @@ void zonemgr_reload(struct zonemgr *m, struct zone *zone, bool force, zonemgr_do
 
 void zonemgr_reload_all(struct zonemgr *m)
 {
+	zonemgr_read_policies(m);
 	for (size_t i = 0; i < m->zone_count; i++) {
 		struct zone_state *z = &m->states[i];
 		bool again = z->zone.cur == NULL || z->build_error[0] != '\0';

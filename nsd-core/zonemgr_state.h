@@ -163,6 +163,10 @@ struct zonemgr {
 enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
 			       struct keystore **out, struct diags *d) MUST_USE;
 
+/* zonemgr_policy.c */
+enum sign_denial denial_from_conf(const struct conf_policy *c);
+const char *denial_text(enum sign_denial denial);
+
 /* zonemgr_commit.c */
 enum status committer_start(struct committer *c) MUST_USE;
 void committer_stop(struct committer *c);

@@ -66,6 +66,7 @@ void zonemgr_status(struct zonemgr *m, struct zone *zone, struct zone_status *ou
 		out->names = v->name_count;
 		out->records = v->record_count;
 		out->denial = v->denial;
+		out->opt_out = v->keys != NULL && signer_denial(v) == SIGN_NSEC3_OPT_OUT;
 	}
 	if (z->source.policy != NULL) {
 		signed_status(z, out);

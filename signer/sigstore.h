@@ -7,7 +7,7 @@
 #pragma once
 
 #include "nsd-core/base/store.h"
-#include "signer/keys.h"
+#include "signer/signer.h"
 #include "zones/version.h"
 
 struct sigstore_zone;
@@ -40,6 +40,10 @@ enum status sigstore_load(struct store *db, struct sigstore_zone *z,
 			  const struct sigstore_item *items, size_t count,
 			  const struct keyset *keys, uint32_t serial, int64_t now,
 			  struct sigstore_loaded *out) MUST_USE;
+
+/* How the zone denied that was saved last: the chain whose signatures are there. ST_ENOENT: none
+ * was. ST_EIO. */
+enum status sigstore_denial(struct store *db, const uint8_t *apex, enum sign_denial *out) MUST_USE;
 
 /* Transactions of a bounded size over several calls of sigstore_save(). */
 struct sigstore_writer {

@@ -24,8 +24,10 @@
 #define RRSIG_AT_EXPIRATION 8  /* in RRSIG RDATA (RFC 4034 3.1) */
 #define RRSIG_TIMES_TAG_LEN 10 /* expiration, inception, tag */
 #define CHUNK_SIG_LEN	    (RRSIG_TIMES_TAG_LEN + HSM_SIGNATURE_LEN)
-/* A zone: version, be32 serial, digest of all chunks. */
-#define ZONE_ENTRY_LEN (1 + 4 + 32)
+/* A zone: version, be32 serial, digest of all chunks, how it denies; without the last where that
+ * was not known yet. */
+#define ZONE_ENTRY_LEN	   (1 + 4 + 32 + 1)
+#define ZONE_ENTRY_LEN_OLD (1 + 4 + 32)
 
 /* What is known of a chunk on disk. */
 struct chunk {

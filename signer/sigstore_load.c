@@ -387,6 +387,34 @@ static enum status found_chunk(void *ctx, struct bytes key, struct bytes value)
 	return ST_OK;
 }
 
+static bool zone_entry_is_good(struct bytes v)
+{
+	return (v.len == ZONE_ENTRY_LEN || v.len == ZONE_ENTRY_LEN_OLD) &&
+	       v.data[0] == CHUNK_VERSION;
+}
+
+enum status sigstore_denial(struct store *db, const uint8_t *apex, enum sign_denial *out)
+{
+	uint8_t lower[NAME_MAX_LEN];
+	struct bytes key = {lower, name_lower(lower, apex)};
+	struct store_txn *txn = NULL;
+	struct bytes value;
+	enum status st = store_begin(db, false, &txn);
+	if (st == ST_OK) {
+		st = store_get(txn, ZONE_TABLE, key, &value);
+	}
+	if (st == ST_OK) {
+		uint8_t denial = value.len == ZONE_ENTRY_LEN ? value.data[ZONE_ENTRY_LEN - 1] : 0;
+		if (!zone_entry_is_good(value) || denial > SIGN_NSEC3_OPT_OUT) {
+			st = ST_ENOENT;
+		} else {
+			*out = (enum sign_denial)denial;
+		}
+	}
+	store_abort(txn);
+	return st;
+}
+
 static enum status find_zone(struct store *db, struct sigstore_zone *z)
 {
 	struct found f = {.zone = z};
@@ -402,7 +430,7 @@ static enum status find_zone(struct store *db, struct sigstore_zone *z)
 		return st;
 	}
 	st = store_get(txn, ZONE_TABLE, apex, &value);
-	if (st == ST_OK && value.len == ZONE_ENTRY_LEN && value.data[0] == CHUNK_VERSION) {
+	if (st == ST_OK && zone_entry_is_good(value)) {
 		z->has_serial = true;
 		z->serial = be32_get(value.data + 1);
 		memcpy(z->digest, value.data + 5, sizeof(z->digest));

@@ -238,7 +238,7 @@ static enum status remove_gone(struct saving *s)
 	return st;
 }
 
-static enum status save_zone(struct saving *s, uint32_t serial)
+static enum status save_zone(struct saving *s, uint32_t serial, enum sign_denial denial)
 {
 	struct sigstore_zone *z = s->zone;
 	uint8_t digest[32];
@@ -251,6 +251,7 @@ static enum status save_zone(struct saving *s, uint32_t serial)
 	value[0] = CHUNK_VERSION;
 	be32_put(value + 1, serial);
 	memcpy(value + 5, digest, sizeof(digest));
+	value[ZONE_ENTRY_LEN - 1] = (uint8_t)denial;
 	st = writer_put(s->writer, ZONE_TABLE, (struct bytes){z->apex, z->apex_len},
 			(struct bytes){value, sizeof(value)});
 	if (st == ST_OK) {
@@ -277,7 +278,7 @@ enum status sigstore_save(struct sigstore_writer *w, struct sigstore_zone *z,
 		st = save_chunk(s);
 	}
 	if (st == ST_OK) {
-		st = save_zone(s, v->serial);
+		st = save_zone(s, v->serial, signer_denial(v));
 	}
 	if (st == ST_OK) {
 		chunks_sort(s->chunks, &s->count);

@@ -68,6 +68,8 @@ static void test_initial_values(void **state)
 	assert_int_equal(p->validity_s, 21 * 86400);
 	assert_int_equal(p->propagation_s, 300);
 	assert_true(p->publish_cds);
+	assert_false(p->nsec3);
+	assert_false(p->nsec3_opt_out);
 	assert_false(c->zones[0].watch);
 	assert_int_equal(c->zones[0].policy, 0);
 	assert_int_equal(c->zones[0].parent_count, 0);
@@ -104,7 +106,8 @@ static void test_all_values(void **state)
 				   "  - name: p\n"
 				   "    algorithm: ecdsap256sha256\n"
 				   "    signing: eager\n"
-				   "    denial: nsec\n"
+				   "    denial: nsec3\n"
+				   "    nsec3-opt-out: true\n"
 				   "    ksk: { keystore: t, lifetime: 1y }\n"
 				   "    zsk: { keystore: f, lifetime: 90d }\n"
 				   "    dnskey-ttl: 2h\n"
@@ -156,6 +159,8 @@ static void test_all_values(void **state)
 	assert_int_equal(p->validity_s, 7200);
 	assert_int_equal(p->propagation_s, 90);
 	assert_false(p->publish_cds);
+	assert_true(p->nsec3);
+	assert_true(p->nsec3_opt_out);
 	/* Sorted: the root first. */
 	assert_int_equal(c->zone_count, 2);
 	assert_int_equal(c->zones[0].name[0], 0);

@@ -33,6 +33,7 @@ struct zonemgr_fixture {
 	char dir[64];
 	char state[80];
 	char control[80];
+	char path[80]; /* of a configuration, where there is one */
 	char files[ZONES_MAX][96];
 	struct conf_keystore keystore;
 	struct conf_policy policies[POLICIES];
@@ -152,6 +153,7 @@ static inline int fixture_setup(void **state)
 	snprintf(fx->dir, sizeof(fx->dir), "%s", dir);
 	snprintf(fx->state, sizeof(fx->state), "%s/state", dir);
 	snprintf(fx->control, sizeof(fx->control), "%s/run/control.sock", dir);
+	snprintf(fx->path, sizeof(fx->path), "%s/signet.yaml", dir);
 	fx->keystore = (struct conf_keystore){
 		.name = (char *)(uintptr_t) "local", .file = true, .slot = -1, .sessions = 1};
 	for (size_t i = 0; i < POLICIES; i++) {
@@ -169,6 +171,7 @@ static inline int fixture_setup(void **state)
 	fx->policies[POLICY_ONLINE].zsk = (struct conf_key){.present = true, .lifetime_s = 86400};
 	fx->policies[POLICY_EAGER].csk = (struct conf_key){.present = true};
 	fx->conf = (struct conf){
+		.path = fx->path,
 		.server = {.state = fx->state, .control = fx->control, .workers = 1},
 		.keystores = &fx->keystore,
 		.keystore_count = 1,

@@ -88,6 +88,8 @@ struct backend {
 	/* The keystore ends: whatever call hangs in the device returns soon, and none begins. Any
 	 * thread. May be NULL. */
 	void (*cancel)(struct device *dev);
+	/* keystore_rights(). Any thread; does not touch the device. May be NULL. */
+	char *(*rights)(const struct device *dev);
 	/* The process that the device is in, and how many there were before it. May be NULL. */
 	void (*process)(struct device *dev, struct keystore_health *out);
 };

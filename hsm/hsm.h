@@ -69,6 +69,10 @@ struct keystore_health {
 /* Any thread; a snapshot. */
 void keystore_health(struct keystore *ks, struct keystore_health *out);
 
+/* The rights that the keystore needs, as text to be pasted where they are given (a policy of a
+ * KMS). Heap; NULL: there is nothing of the kind. */
+char *keystore_rights(struct keystore *ks);
+
 /* Was this process started to hold a module? Every program that opens isolated keystores asks so
  * first in main(), and then is nothing but that: hsm_host_main() returns to nobody. */
 bool hsm_is_host(int argc, char **argv);

@@ -264,6 +264,11 @@ void keystore_health(struct keystore *ks, struct keystore_health *out)
 	}
 }
 
+char *keystore_rights(struct keystore *ks)
+{
+	return ks->be->rights != NULL ? ks->be->rights(ks->dev) : NULL;
+}
+
 enum status keystore_open(struct keystore *ks, struct diags *d)
 {
 	char detail[sizeof(ks->detail)];

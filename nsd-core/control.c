@@ -27,6 +27,7 @@ static void control_unref(struct control *c)
 {
 	if (--c->refs == 0) {
 		builder_free(c->dumpers);
+		builder_free(c->probers);
 		free(c);
 	}
 }
@@ -174,6 +175,7 @@ static void request_parse(struct request *r, const char *line, size_t len)
 	int version = 0;
 	int force = 0;
 	int now = 0;
+	int seconds = 0;
 
 	r->root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	if (r->root == NULL) {
@@ -181,9 +183,9 @@ static void request_parse(struct request *r, const char *line, size_t len)
 		return;
 	}
 	json_t *command = json_object_get(r->root, "command");
-	if (json_unpack_ex(r->root, &error, 0, "{s:i, s:o, s?{s?b, s?b, s?s}}", "version", &version,
-			   "command", &command, "options", "force", &force, "now", &now, "form",
-			   &r->cmd.form) != 0) {
+	if (json_unpack_ex(r->root, &error, 0, "{s:i, s:o, s?{s?b, s?b, s?s, s?i}}", "version",
+			   &version, "command", &command, "options", "force", &force, "now", &now,
+			   "form", &r->cmd.form, "seconds", &seconds) != 0) {
 		reply_fail(&r->reply, EXIT_USAGE, "not a request: %s", error.text);
 		return;
 	}
@@ -207,6 +209,7 @@ static void request_parse(struct request *r, const char *line, size_t len)
 	if (command_parse(words, count, &r->cmd, &r->reply)) {
 		r->cmd.force = force != 0;
 		r->cmd.now = now != 0;
+		r->cmd.seconds = seconds < 0 ? UINT32_MAX : (unsigned)seconds;
 		command_check_options(&r->cmd, &r->reply);
 	}
 }
@@ -482,6 +485,9 @@ enum status control_start(uv_loop_t *loop, const struct conf *conf, struct zonem
 	c->rates[1].at_ms = c->started_ms;
 	enum status st = builder_start("dumper", CONTROL_DUMPS_MAX, &c->dumpers);
 	if (st == ST_OK) {
+		st = probers_start(c);
+	}
+	if (st == ST_OK) {
 		st = open_socket(c, &fd, d);
 	}
 	if (st == ST_OK) {
@@ -493,7 +499,9 @@ enum status control_start(uv_loop_t *loop, const struct conf *conf, struct zonem
 			close(fd);
 		}
 		builder_stop(c->dumpers);
+		builder_stop(c->probers);
 		builder_free(c->dumpers);
+		builder_free(c->probers);
 		free(c);
 		return st;
 	}
@@ -526,6 +534,7 @@ void control_stop(struct control *c)
 	c->stopping = true;
 	remove_socket(c);
 	dumps_stop(c);
+	probers_stop(c);
 	for (struct connection *conn = c->clients; conn != NULL;) {
 		struct connection *next = conn->next;
 		connection_close(conn);

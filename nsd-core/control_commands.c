@@ -253,6 +253,10 @@ void command_run(struct request *r)
 	case COMMAND_KEYSTORE_LIST:
 		keystore_list_run(r);
 		break;
+	case COMMAND_KEYSTORE_CHECK:
+	case COMMAND_KEYSTORE_BENCH:
+		keystore_probe_run(r);
+		break;
 	case COMMAND_STOP:
 		run_stop(r);
 		break;

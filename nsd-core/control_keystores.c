@@ -1,5 +1,12 @@
-/* 'keystore list', and the same lines in 'status'. */
+/* 'keystore list', and the same lines in 'status'; 'keystore check' and 'keystore bench' on threads
+ * of their own, since they wait for the device. */
+#include "nsd-core/control_probe.h"
 #include "nsd-core/control_state.h"
+
+#include <stdlib.h>
+
+/* Checks and benches at a time; the others wait their turn. */
+#define PROBERS 2
 
 static const char *state_word(enum keystore_state state)
 {
@@ -91,4 +98,86 @@ void keystore_list_run(struct request *r)
 	reply_text_close(&text, &r->reply);
 	r->reply.data = json_pack("{s:i, s:o}", "version", CONTROL_VERSION, "keystores", list);
 	request_finish(r);
+}
+
+/* One check or bench. */
+struct probing {
+	struct builder_job job;
+	struct inbox_msg done_msg;
+	struct probing *prev, *next;
+	struct request *request; /* the thread's while it runs */
+	struct probe probe;
+};
+
+static void on_probed(struct inbox_msg *msg)
+{
+	struct probing *p = container_of(msg, struct probing, done_msg);
+	struct control *c = p->request->conn->control;
+
+	if (p->prev != NULL) {
+		p->prev->next = p->next;
+	} else {
+		c->probings = p->next;
+	}
+	if (p->next != NULL) {
+		p->next->prev = p->prev;
+	}
+	request_finish(p->request);
+	free(p);
+}
+
+static void probe_job(struct builder_job *job)
+{
+	struct probing *p = container_of(job, struct probing, job);
+	struct request *r = p->request;
+
+	if (r->cmd.id == COMMAND_KEYSTORE_CHECK) {
+		probe_check(&p->probe, &r->reply);
+	} else {
+		probe_bench(&p->probe, &r->reply);
+	}
+	inbox_post(&r->conn->control->inbox, &p->done_msg, on_probed);
+}
+
+void keystore_probe_run(struct request *r)
+{
+	struct control *c = r->conn->control;
+	struct probing *p = calloc(1, sizeof(*p));
+
+	if (p == NULL) {
+		reply_fail(&r->reply, EXIT_FAILED, "%s", status_text(ST_ENOMEM));
+	} else if (conf_keystore_by_name(c->conf, r->cmd.keystore, &p->probe.index, &r->reply)) {
+		p->request = r;
+		p->probe.conf = c->conf;
+		p->probe.ks = zonemgr_keystore(c->mgr, p->probe.index);
+		p->probe.db = zonemgr_store(c->mgr);
+		p->probe.stop = &c->probe_stop;
+		p->probe.serving = true;
+		p->probe.seconds = r->cmd.seconds;
+		p->next = c->probings;
+		if (p->next != NULL) {
+			p->next->prev = p;
+		}
+		c->probings = p;
+		builder_submit(c->probers, BUILDER_ASKED, &p->job, probe_job);
+		return;
+	}
+	free(p);
+	request_finish(r);
+}
+
+enum status probers_start(struct control *c)
+{
+	return builder_start("prober", PROBERS, &c->probers);
+}
+
+void probers_stop(struct control *c)
+{
+	atomic_store(&c->probe_stop, true);
+	builder_stop(c->probers);
+	/* What the threads said last; then those that had no turn. */
+	inbox_drain(&c->inbox);
+	while (c->probings != NULL) {
+		on_probed(&c->probings->done_msg);
+	}
 }

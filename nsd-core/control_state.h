@@ -62,6 +62,10 @@ struct control {
 	struct builder *dumpers;
 	struct dump *dumps[CONTROL_DUMPS_MAX];
 
+	struct builder *probers;
+	struct probing *probings; /* those under way */
+	_Atomic(bool) probe_stop;
+
 	int64_t started_ms;
 	int64_t started_s;
 	/* Queries answered until then: the oldest is 5 to 10 s ago. */
@@ -89,6 +93,11 @@ void zone_show_run(struct request *r, struct zone *zone);
 /* control_keystores.c: one line for each keystore, and its JSON into 'list'. */
 void keystores_print(const struct control *c, FILE *f, json_t *list);
 void keystore_list_run(struct request *r);
+/* 'keystore check' and 'keystore bench'. */
+void keystore_probe_run(struct request *r);
+enum status probers_start(struct control *c) MUST_USE;
+/* Ends them all, once; after it the threads may be freed. */
+void probers_stop(struct control *c);
 /* control_dump.c */
 void dump_run(struct request *r, struct zone *zone);
 /* Ends all dumps and their threads. */

@@ -3,21 +3,22 @@
 #include <string.h>
 
 enum takes {
-	TAKES_NO_ZONE,
+	TAKES_NOTHING,
 	MAY_TAKE_ZONE,
 	MUST_TAKE_ZONE,
+	MUST_TAKE_KEYSTORE,
 };
 
 static const struct syntax {
 	const char *words[2];
 	enum command_id id;
-	enum takes zone;
-	bool force, now, form;
+	enum takes takes;
+	bool force, now, form, seconds;
 	const char *args;
 	const char *help;
 } commands[] = {
-	{{"status"}, COMMAND_STATUS, TAKES_NO_ZONE, .args = "", .help = "one screen of everything"},
-	{{"zone", "list"}, COMMAND_ZONE_LIST, TAKES_NO_ZONE, .args = "", .help = "all zones"},
+	{{"status"}, COMMAND_STATUS, TAKES_NOTHING, .args = "", .help = "one screen of everything"},
+	{{"zone", "list"}, COMMAND_ZONE_LIST, TAKES_NOTHING, .args = "", .help = "all zones"},
 	{{"zone", "show"},
 	 COMMAND_ZONE_SHOW,
 	 MUST_TAKE_ZONE,
@@ -48,10 +49,31 @@ static const struct syntax {
 	 .help = "what to paste at the registrar"},
 	{{"keystore", "list"},
 	 COMMAND_KEYSTORE_LIST,
-	 TAKES_NO_ZONE,
+	 TAKES_NOTHING,
 	 .args = "",
 	 .help = "health of every keystore"},
-	{{"stop"}, COMMAND_STOP, TAKES_NO_ZONE, .args = "", .help = "a clean end"},
+	{{"keystore", "check"},
+	 COMMAND_KEYSTORE_CHECK,
+	 MUST_TAKE_KEYSTORE,
+	 .args = "NAME",
+	 .help = "what it lacks, from log-in to a signature"},
+	{{"keystore", "bench"},
+	 COMMAND_KEYSTORE_BENCH,
+	 MUST_TAKE_KEYSTORE,
+	 .seconds = true,
+	 .args = "NAME [--seconds N]",
+	 .help = "latency and signatures/s by sessions"},
+	{{"stop"}, COMMAND_STOP, TAKES_NOTHING, .args = "", .help = "a clean end"},
+};
+
+/* Arguments. */
+static const struct {
+	size_t least, most;
+} bounds[] = {
+	[TAKES_NOTHING] = {0, 0},
+	[MAY_TAKE_ZONE] = {0, 1},
+	[MUST_TAKE_ZONE] = {1, 1},
+	[MUST_TAKE_KEYSTORE] = {1, 1},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -81,9 +103,7 @@ bool command_parse(const char *const *words, size_t count, struct command *cmd, 
 			continue;
 		}
 		size_t args = count - syntax_words(s);
-		if ((s->zone == MUST_TAKE_ZONE && args != 1) ||
-		    (s->zone == MAY_TAKE_ZONE && args > 1) ||
-		    (s->zone == TAKES_NO_ZONE && args != 0)) {
+		if (args < bounds[s->takes].least || args > bounds[s->takes].most) {
 			reply_fail(r, EXIT_USAGE, "usage: signetctl %s%s%s%s%s", s->words[0],
 				   s->words[1] != NULL ? " " : "",
 				   s->words[1] != NULL ? s->words[1] : "",
@@ -91,7 +111,8 @@ bool command_parse(const char *const *words, size_t count, struct command *cmd, 
 			return false;
 		}
 		cmd->id = s->id;
-		cmd->zone = args == 1 ? words[count - 1] : NULL;
+		*(s->takes == MUST_TAKE_KEYSTORE ? &cmd->keystore : &cmd->zone) =
+			args == 1 ? words[count - 1] : NULL;
 		return true;
 	}
 	reply_fail(r, EXIT_USAGE, "%s%s%s: no such command; signetctl --help lists them",
@@ -109,10 +130,11 @@ bool command_check_options(const struct command *cmd, struct reply *r)
 			s = &commands[i];
 		}
 	}
-	const char *wrong = cmd->force && !s->force	    ? "--force"
-			    : cmd->now && !s->now	    ? "--now"
-			    : cmd->form != NULL && !s->form ? "--form"
-							    : NULL;
+	const char *wrong = cmd->force && !s->force	       ? "--force"
+			    : cmd->now && !s->now	       ? "--now"
+			    : cmd->form != NULL && !s->form    ? "--form"
+			    : cmd->seconds != 0 && !s->seconds ? "--seconds"
+							       : NULL;
 	if (wrong != NULL) {
 		reply_fail(r, EXIT_USAGE, "this command does not take %s", wrong);
 		return false;
@@ -121,6 +143,11 @@ bool command_check_options(const struct command *cmd, struct reply *r)
 	    strcmp(cmd->form, "json") != 0) {
 		reply_fail(r, EXIT_USAGE, "--form is one of ds, dnskey and json, not '%s'",
 			   cmd->form);
+		return false;
+	}
+	if (cmd->seconds > COMMAND_SECONDS_MAX) {
+		reply_fail(r, EXIT_USAGE, "--seconds is a number from 1 to %d",
+			   COMMAND_SECONDS_MAX);
 		return false;
 	}
 	return true;

@@ -3,7 +3,8 @@
 
 #include "nsd-core/control_reply.h"
 
-#define COMMAND_WORDS_MAX 4
+#define COMMAND_WORDS_MAX   4
+#define COMMAND_SECONDS_MAX 60
 
 enum command_id {
 	COMMAND_STATUS,
@@ -14,15 +15,19 @@ enum command_id {
 	COMMAND_KEY_LIST,
 	COMMAND_DS,
 	COMMAND_KEYSTORE_LIST,
+	COMMAND_KEYSTORE_CHECK,
+	COMMAND_KEYSTORE_BENCH,
 	COMMAND_STOP,
 };
 
 struct command {
 	enum command_id id;
-	const char *zone; /* the one argument of any command; NULL: not given */
+	const char *zone; /* NULL: not given */
+	const char *keystore;
 	bool force;
 	bool now;
 	const char *form; /* NULL: not given */
+	unsigned seconds; /* 0: not given */
 };
 
 /* words: as given, options apart. All borrowed. False: *r says what was expected. */

@@ -1,6 +1,9 @@
 /* signetctl: one command to the server, its answer to people or, with --json, to programs. */
 #include "nsd-core/ctl.h"
 
+#include "hsm/hsm.h"
+#include "nsd-core/base/text.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -34,19 +37,23 @@ static void print_usage(FILE *f)
 	command_print_help(f);
 }
 
+/* What is none is beyond every bound, which is told later. */
+static unsigned read_seconds(const char *text)
+{
+	uint32_t n;
+
+	return text_to_u32(text, strlen(text), UINT32_MAX, &n) == ST_OK && n > 0 ? n : UINT32_MAX;
+}
+
 /* Ends the process for --help, --version and what cannot be parsed. */
 static void read_arguments(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"socket", required_argument, NULL, 's'},
-		{"json", no_argument, NULL, 'j'},
-		{"force", no_argument, NULL, 'f'},
-		{"now", no_argument, NULL, 'n'},
-		{"form", required_argument, NULL, 'F'},
-		{"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},  {"socket", required_argument, NULL, 's'},
+		{"json", no_argument, NULL, 'j'},	   {"force", no_argument, NULL, 'f'},
+		{"now", no_argument, NULL, 'n'},	   {"form", required_argument, NULL, 'F'},
+		{"seconds", required_argument, NULL, 'S'}, {"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},	   {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -69,6 +76,9 @@ static void read_arguments(int argc, char **argv, struct arguments *a)
 			break;
 		case 'F':
 			a->cmd.form = optarg;
+			break;
+		case 'S':
+			a->cmd.seconds = read_seconds(optarg);
 			break;
 		case 'v':
 			printf("signetctl %s\n", SIGNET_VERSION);
@@ -139,6 +149,9 @@ static bool send_request(FILE *f, const struct arguments *a)
 	}
 	if (a->cmd.now) {
 		json_object_set_new(options, "now", json_true());
+	}
+	if (a->cmd.seconds != 0) {
+		json_object_set_new(options, "seconds", json_integer(a->cmd.seconds));
 	}
 	if (a->cmd.form != NULL) {
 		json_object_set_new(options, "form", json_string(a->cmd.form));
@@ -327,6 +340,9 @@ int main(int argc, char **argv)
 	struct reply r;
 	struct conf *conf = NULL;
 
+	if (hsm_is_host(argc, argv)) {
+		return hsm_host_main();
+	}
 	signal(SIGPIPE, SIG_IGN);
 	read_arguments(argc, argv, &a);
 	reply_init(&r);

@@ -75,6 +75,10 @@ struct keystore *zonemgr_keystore(const struct zonemgr *m,
 				  size_t index); /* as in conf->keystores */
 struct store *zonemgr_store(const struct zonemgr *m);
 
+/* A keystore as configured. 'c' and key_folder (of key files) are borrowed for its life. */
+enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
+			       struct keystore **out, struct diags *d) MUST_USE;
+
 /* signetd --check: reads every zone and opens every keystore, serves and changes nothing. All
  * faults go to d. */
 enum status zonemgr_check(const struct conf *conf, struct diags *d) MUST_USE;

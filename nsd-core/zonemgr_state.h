@@ -159,10 +159,6 @@ struct zonemgr {
 	struct inbox_msg loaded_msg;
 };
 
-/* 'c' and key_folder are borrowed for the keystore's life. */
-enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
-			       struct keystore **out, struct diags *d) MUST_USE;
-
 /* zonemgr_policy.c */
 enum sign_denial denial_from_conf(const struct conf_policy *c);
 const char *denial_text(enum sign_denial denial);

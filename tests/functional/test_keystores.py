@@ -1,12 +1,16 @@
 """Keystores as operators meet them: their health, what check says is missing, what bench measures, and a server that
 must end while one hangs."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 
-from daemon import BUILD, SIGNETCTL, Signet, policy, softhsm_module
-from procs import wait_for
+import pytest
+
+from daemon import BUILD, PIN, SIGNETCTL, Signet, policy, softhsm_module
+from procs import program, wait_for
 
 ZONE = "example.test"
 P11WRAP = os.path.abspath(os.path.join(BUILD, "tests", "tools", "p11wrap.so"))
@@ -64,3 +68,166 @@ def test_second_sigterm_ends_a_server_that_hangs(tmp_path, run, token):
         assert server.child.wait(30) == 1
         assert "ends at once" in server.text()
         assert ctl.wait(30) == 1
+
+
+def ctl(server, *args):
+    done = server.ctl(*args, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_list(tmp_path, run, token):
+    server = start(run, str(tmp_path), [token.keystore(), {"name": "local", "type": "file"}], token.env)
+    server.wait_complete(ZONE)
+    listed = {k["name"]: k for k in server.ctl_json("keystore", "list")["keystores"]}
+    assert listed["token"]["type"] == "pkcs11" and listed["token"]["state"] == "up"
+    assert listed["token"]["signatures"] > 0 and listed["token"]["detail"] == ""
+    assert listed["local"]["type"] == "file" and listed["local"]["state"] == "not used"
+    pid = listed["token"]["pid"]
+    assert pid and listed["local"]["pid"] is None
+    assert str(pid) in server.ctl("keystore", "list").stdout
+    # The process of the module is another one after it died, and that is counted.
+    os.kill(pid, signal.SIGKILL)
+    again = wait_for(lambda: [k for k in server.ctl_json("status")["keystores"]
+                              if k["name"] == "token" and k["state"] == "up" and k["restarts"] == 1],
+                     what="the module's process anew")
+    assert again[0]["pid"] != pid
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_check_and_bench(tmp_path, run, token, serving):
+    """The same with the server and without it."""
+    server = start(run, str(tmp_path), [token.keystore(sessions=3)], token.env)
+    server.wait_complete(ZONE)
+    if not serving:
+        assert server.stop() == 0
+    code, out, err = ctl(server, "keystore", "check", "token")
+    assert code == 0, out + err
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", step] for step in
+                                                    ("module", "PIN", "token", "login", "key", "key")], out
+    assert any("ksk" in line and ZONE in line and "verifies" in line for line in lines), out
+    # At least one lane is left to the server's questions.
+    code, out, err = ctl(server, "keystore", "bench", "token", "--seconds", "1", "--json")
+    assert code == 0, err
+    results = json.loads(out)["results"]
+    assert [r["sessions"] for r in results] == ([1, 2] if serving else [1, 2, 3])
+    for r in results:
+        assert r["signatures"] > 0 and 0 < r["p50_us"] <= r["p99_us"]
+    assert ("keeps one session" in err) == serving
+    assert ctl(server, "keystore", "check", "other")[0] == 1
+    assert ctl(server, "keystore", "bench", "token", "--seconds", "0")[0] == 2
+    if serving:
+        # It still answers, and what waits is nothing.
+        assert server.ask(ZONE, "SOA", do=True).answer
+        assert server.stop() == 0
+
+
+def test_bench_without_a_key(tmp_path, run, token):
+    server = start(run, str(tmp_path), [token.keystore(), {"name": "local", "type": "file"}], token.env)
+    server.wait_complete(ZONE)
+    code, out, _ = ctl(server, "keystore", "check", "local")
+    assert code == 0 and "no zone has one here yet" in out
+    code, _, err = ctl(server, "keystore", "bench", "local")
+    assert code == 1 and "nothing to sign with" in err
+
+
+def check_fails(server, step, *phrases, options=()):
+    """The first step that fails, in the text and in JSON; what is said about it."""
+    code, out, err = ctl(server, *options, "keystore", "check", "token")
+    assert code == 1, out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("missing")][0] == step, out
+    assert f"keystore token: {step}: " in err and "what to do: " in err, err
+    for phrase in phrases:
+        assert phrase in err, err
+    code, out, _ = ctl(server, *options, "keystore", "check", "token", "--json")
+    answer = json.loads(out)
+    assert code == 1 and answer["missing"]["step"] == step and answer["missing"]["remedy"]
+    return answer
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_check_with_the_token_dead(tmp_path, run, token, serving):
+    server = start(run, str(tmp_path), [token.keystore()], token.env)
+    server.wait_complete(ZONE)
+    if not serving:
+        assert server.stop() == 0
+    else:
+        # The module knows its tokens until it is loaded anew.
+        os.rename(os.path.join(token.folder, "tokens"), os.path.join(token.folder, "gone"))
+        os.kill(server.ctl_json("keystore", "list")["keystores"][0]["pid"], signal.SIGKILL)
+    if not serving:
+        os.rename(os.path.join(token.folder, "tokens"), os.path.join(token.folder, "gone"))
+    check_fails(server, "token")
+    os.rename(os.path.join(token.folder, "gone"), os.path.join(token.folder, "tokens"))
+    wait_for(lambda: ctl(server, "keystore", "check", "token")[0] == 0, what="the token is back")
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_check_with_a_wrong_pin(tmp_path, run, token, serving):
+    server = start(run, str(tmp_path), [token.keystore()], token.env)
+    server.wait_complete(ZONE)
+    assert server.stop() == 0
+    with open(token.pin_file) as f:
+        pin = f.read()
+    with open(token.pin_file, "w") as f:
+        f.write("000000\n")
+    if serving:
+        server.run()
+    check_fails(server, "login", "PIN", "PIN file: it is tried once")
+    with open(token.pin_file, "w") as f:
+        f.write(pin)
+    if not serving:
+        # Who does not know that the file changed spends no try on a token that counts them.
+        check_fails(server, "login", "pkcs11-tool --login")
+        subprocess.run([program("pkcs11-tool"), "--module", softhsm_module(), "--token-label", token.label, "--login",
+                        "--pin", PIN, "--list-objects"], check=True, capture_output=True, env={**os.environ, **token.env})
+    wait_for(lambda: ctl(server, "keystore", "check", "token")[0] == 0, what="the right PIN is taken")
+
+
+def check_file_is_missing(server, step):
+    # By the configuration, which is not read then; and by the server.
+    code, _, err = ctl(server, "keystore", "check", "token")
+    assert code == 1 and "signet.yaml:" in err and "No such file" in err
+    check_fails(server, step, "No such file", options=("-s", os.path.join(server.folder, "control.sock")))
+
+
+def test_check_without_the_pin_file(tmp_path, run, token):
+    server = start(run, str(tmp_path), [token.keystore()], token.env)
+    server.wait_complete(ZONE)
+    os.rename(token.pin_file, token.pin_file + ".gone")
+    check_file_is_missing(server, "PIN")
+    os.rename(token.pin_file + ".gone", token.pin_file)
+    assert ctl(server, "keystore", "check", "token")[0] == 0
+
+
+def test_check_without_the_module(tmp_path, run, token):
+    module = str(tmp_path / "module.so")
+    shutil.copy(softhsm_module(), module)
+    server = start(run, str(tmp_path), [{**token.keystore(), "module": module}], token.env)
+    server.wait_complete(ZONE)
+    os.unlink(module)
+    check_file_is_missing(server, "module")
+
+
+def test_check_without_a_key(tmp_path, run, token):
+    server = start(run, str(tmp_path), [token.keystore()], token.env)
+    server.wait_complete(ZONE)
+    key = next(k for k in server.ctl_json("key", "list", ZONE)["keys"] if k["role"] == "zsk")
+    assert server.stop() == 0
+    for kind in ("privkey", "pubkey"):
+        subprocess.run([program("pkcs11-tool"), "--module", softhsm_module(), "--login", "--pin", PIN, "--token-label",
+                        token.label, "--delete-object", "--type", kind, "--id", key["id"]],
+                       check=True, capture_output=True, env={**os.environ, **token.env})
+    answer = check_fails(server, "key", f"zsk {key['tag']} of {ZONE}", key["id"], "from its backup")
+    assert [s["ok"] for s in answer["steps"] if s["step"] == "key"] == [True, False]
+
+
+def test_check_with_a_module_that_signs_wrongly(tmp_path, run, token):
+    folder = str(tmp_path)
+    wrapped = Wrapped(folder, token)
+    server = start(run, folder, [{**token.keystore(), "module": P11WRAP}], wrapped.env)
+    server.wait_complete(ZONE)
+    wrapped.rule("C_Sign wrong 0")
+    check_fails(server, "key", "another key, or signs wrongly")
+    wrapped.rule("")
+    assert ctl(server, "keystore", "check", "token")[0] == 0

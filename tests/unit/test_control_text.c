@@ -25,6 +25,13 @@ static void test_commands(void **state)
 		{{"ds", "zone"}, true, COMMAND_DS, "zone", NULL},
 		{{"stop"}, true, COMMAND_STOP, NULL, NULL},
 		{{"keystore", "list"}, true, COMMAND_KEYSTORE_LIST, NULL, NULL},
+		{{"keystore", "check", "hsm"}, true, COMMAND_KEYSTORE_CHECK, NULL, NULL},
+		{{"keystore", "check"}, false, 0, NULL, "usage: signetctl keystore check NAME"},
+		{{"keystore", "bench", "a", "b"},
+		 false,
+		 0,
+		 NULL,
+		 "usage: signetctl keystore bench"},
 		{{NULL}, false, 0, NULL, "no such command"},
 		{{"zone"}, false, 0, NULL, "no such command"},
 		{{"zone", "destroy"}, false, 0, NULL, "no such command"},
@@ -73,6 +80,9 @@ static void test_options(void **state)
 		{{.id = COMMAND_STATUS, .now = true}, "--now"},
 		{{.id = COMMAND_KEY_LIST, .form = "ds"}, "--form"},
 		{{.id = COMMAND_DS, .form = "DS"}, "'DS'"},
+		{{.id = COMMAND_KEYSTORE_BENCH, .seconds = 60}, NULL},
+		{{.id = COMMAND_KEYSTORE_BENCH, .seconds = 61}, "from 1 to 60"},
+		{{.id = COMMAND_KEYSTORE_CHECK, .seconds = 1}, "--seconds"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -195,8 +205,9 @@ static void test_manual(void **state)
 		}
 		count++;
 	}
-	assert_int_equal(count, 9);
-	for (const char *const *o = (const char *const[]){"force", "now", "form", "json", NULL};
+	assert_int_equal(count, 11);
+	for (const char *const *o =
+		     (const char *const[]){"force", "now", "form", "seconds", "json", NULL};
 	     *o != NULL; o++) {
 		char option[32];
 		snprintf(option, sizeof(option), "Fl -%s", *o);

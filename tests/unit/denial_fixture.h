@@ -73,22 +73,6 @@ static inline void run_in(const char *dir, const char *command)
 	assert_int_equal(result, 0);
 }
 
-/* Takes the draft. */
-static inline struct version *freeze_denying(struct draft *d, struct keyset *ks,
-					     enum sign_denial denial)
-{
-	struct freeze freeze = {
-		.denial = denial == SIGN_NSEC ? DENIAL_NSEC : DENIAL_NSEC3,
-		.is_signed = true,
-		.keys = keyset_ref(ks),
-		.keys_unref = keyset_unref,
-	};
-	struct version *v = NULL;
-	assert_int_equal(draft_freeze(d, &freeze, &v), ST_OK);
-	draft_free(d);
-	return v;
-}
-
 /* The model: which RRsets there are. A zone built anew from it must have the chain that the edited
  * one has. */
 #define MODEL_NAMES 24

@@ -125,10 +125,11 @@ static inline struct draft *draft_from_text(const char *zone, const char *text,
 }
 
 /* Takes the draft. */
-static inline struct version *freeze_draft(struct draft *d, struct keyset *ks)
+static inline struct version *freeze_denying(struct draft *d, struct keyset *ks,
+					     enum sign_denial denial)
 {
 	struct freeze freeze = {
-		.denial = DENIAL_NSEC,
+		.denial = denial == SIGN_NSEC ? DENIAL_NSEC : DENIAL_NSEC3,
 		.is_signed = true,
 		.keys = keyset_ref(ks),
 		.keys_unref = keyset_unref,
@@ -139,12 +140,26 @@ static inline struct version *freeze_draft(struct draft *d, struct keyset *ks)
 	return v;
 }
 
+static inline struct version *freeze_draft(struct draft *d, struct keyset *ks)
+{
+	return freeze_denying(d, ks, SIGN_NSEC);
+}
+
 static inline struct version *version_from_text(const char *zone, const char *text,
 						struct version *base, struct keyset *ks, bool cds)
 {
 	struct draft *d = draft_from_text(zone, text, base);
 	assert_int_equal(signer_prepare_draft(d, ks, cds, SIGN_NSEC), ST_OK);
 	return freeze_draft(d, ks);
+}
+
+static inline struct version *version_denying(const char *zone, const char *text,
+					      struct version *base, struct keyset *ks,
+					      enum sign_denial denial)
+{
+	struct draft *d = draft_from_text(zone, text, base);
+	assert_int_equal(signer_prepare_draft(d, ks, false, denial), ST_OK);
+	return freeze_denying(d, ks, denial);
 }
 
 static inline const struct node *node_at(const struct version *v, const char *name)

@@ -41,14 +41,6 @@ static struct nsec3s *nsec3s_of(const struct version *v)
 	return l;
 }
 
-static struct version *version_denying(const char *text, struct version *base, struct keyset *ks,
-				       enum sign_denial denial)
-{
-	struct draft *d = draft_from_text(APEX, text, base);
-	assert_int_equal(signer_prepare_draft(d, ks, false, denial), ST_OK);
-	return freeze_denying(d, ks, denial);
-}
-
 static void must_be_a_ring(const struct version *v)
 {
 	struct nsec3s *l = nsec3s_of(v);
@@ -127,7 +119,7 @@ static void a_zone_has_the_chain_it_should(void **state)
 	for (int opt_out = 0; opt_out < 2; opt_out++) {
 		struct keyset *ks = keys_new();
 		enum sign_denial denial = opt_out ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3;
-		struct version *v = version_denying(nasty, NULL, ks, denial);
+		struct version *v = version_denying(APEX, nasty, NULL, ks, denial);
 		assert_int_equal(v->denial, DENIAL_NSEC3);
 		assert_int_equal(signer_denial(v), denial);
 		assert_int_equal(v->chain.count, 0);
@@ -187,8 +179,8 @@ static void dnssec_signzone_makes_the_same_chain(void **state)
 					: "dnssec-signzone -3 - -H 0 -P -S -T 7200 -o example.com "
 					  "-f signed zone");
 		struct keyset *ks = keys_new();
-		struct version *v =
-			version_denying(nasty, NULL, ks, opt_out ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3);
+		struct version *v = version_denying(APEX, nasty, NULL, ks,
+						    opt_out ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3);
 		struct nsec3s *l = nsec3s_of(v);
 		content_init(&c, wire(APEX));
 		assert_int_equal(master_read(path, &opt, &c, NULL), ST_OK);
@@ -267,7 +259,7 @@ static void an_edit_remakes_only_what_it_touches(void **state)
 		size_t k = i / 2;
 		enum sign_denial denial = i % 2 == 1 ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3;
 		struct keyset *ks = keys_new();
-		struct version *base = version_denying(nasty, NULL, ks, denial);
+		struct version *base = version_denying(APEX, nasty, NULL, ks, denial);
 		struct draft *d = NULL;
 		struct fresh fresh = {0};
 		print_message("%s%s\n", cases[k].name, i % 2 == 1 ? " (opt-out)" : "");
@@ -299,11 +291,11 @@ static void another_negative_ttl_remakes_the_chain(void **state)
 	char text[sizeof(nasty) + 64];
 	(void)state;
 	struct keyset *ks = keys_new();
-	struct version *base = version_denying(nasty, NULL, ks, SIGN_NSEC3);
+	struct version *base = version_denying(APEX, nasty, NULL, ks, SIGN_NSEC3);
 	snprintf(text, sizeof(text), "$ORIGIN example.com.\n$TTL 3600\n%s%s",
 		 "@ 200 SOA ns host 2 7200 3600 1209600 300\n", strstr(nasty, "@ NS"));
-	struct version *next = version_denying(text, base, ks, SIGN_NSEC3);
-	struct version *anew = version_denying(text, NULL, ks, SIGN_NSEC3);
+	struct version *next = version_denying(APEX, text, base, ks, SIGN_NSEC3);
+	struct version *anew = version_denying(APEX, text, NULL, ks, SIGN_NSEC3);
 	struct nsec3s *l = nsec3s_of(next);
 	assert_int_equal(l->items[0].ttl, 200);
 	free(l);
@@ -410,18 +402,18 @@ static void a_name_that_looks_like_a_hash_is_a_name(void **state)
 	name_to_text(owner, name);
 	snprintf(text, sizeof(text), "%s%s A 192.0.2.9\n", nasty, name);
 
-	struct version *base = version_denying(nasty, NULL, ks, SIGN_NSEC3);
-	struct version *next = version_denying(text, base, ks, SIGN_NSEC3);
+	struct version *base = version_denying(APEX, nasty, NULL, ks, SIGN_NSEC3);
+	struct version *next = version_denying(APEX, text, base, ks, SIGN_NSEC3);
 	version_succeed(base, next);
-	struct version *again = version_denying(text, next, ks, SIGN_NSEC3);
-	struct version *anew = version_denying(text, NULL, ks, SIGN_NSEC3);
+	struct version *again = version_denying(APEX, text, next, ks, SIGN_NSEC3);
+	struct version *anew = version_denying(APEX, text, NULL, ks, SIGN_NSEC3);
 	assert_string_equal(types_at(next, "mail.example.com"), "A RRSIG");
 	assert_string_equal(types_at(next, name), "A RRSIG");
 	assert_non_null(node_at(next, name));
 	chains_must_be_equal(next, anew);
 	chains_must_be_equal(again, anew);
 	version_succeed(next, again);
-	struct version *gone = version_denying(nasty, again, ks, SIGN_NSEC3);
+	struct version *gone = version_denying(APEX, nasty, again, ks, SIGN_NSEC3);
 	chains_must_be_equal(gone, base);
 	assert_null(node_at(gone, name));
 	version_unref(gone);
@@ -445,7 +437,7 @@ static void a_large_zone_is_hashed_in_parts(void **state)
 	for (int i = 0; i < NAMES; i++) {
 		len += (size_t)snprintf(text + len, line, "n%d 60 A 192.0.2.1\n", i);
 	}
-	struct version *v = version_denying(text, NULL, ks, SIGN_NSEC3);
+	struct version *v = version_denying(APEX, text, NULL, ks, SIGN_NSEC3);
 	assert_int_equal(v->nsec3.count, NAMES + 1);
 	for (int i = 0; i < NAMES; i += 97) {
 		char name[64];

@@ -163,6 +163,73 @@ static void part_of_a_zone_is_saved_too(void **state)
 	engine_end(&e);
 }
 
+static void put_zone_entry(struct disk *d, const uint8_t *value, size_t len)
+{
+	const uint8_t *apex = wire("example.com");
+	struct store_txn *txn = NULL;
+	assert_int_equal(store_begin(d->db, true, &txn), ST_OK);
+	assert_int_equal(store_put(txn, "zones", (struct bytes){apex, name_len(apex)},
+				   (struct bytes){value, len}),
+			 ST_OK);
+	assert_int_equal(store_commit(txn), ST_OK);
+}
+
+static void a_chain_of_nsec3s_is_saved_too(void **state)
+{
+	(void)state;
+	struct engine e;
+	struct disk d;
+	struct sigstore_loaded got;
+	struct list l;
+	size_t empty = 99;
+	enum sign_denial denial = SIGN_NSEC3;
+	engine_start(&e, true, true);
+	disk_open(&d);
+	assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_ENOENT);
+	assert_int_equal(denial, SIGN_NSEC3);
+	assert_int_equal(signer_complete(e.signer, e.v, NULL), ST_OK);
+	assert_true(save(&d, e.v, &empty));
+	assert_int_equal(sigstore_denial(d.db, wire("Example.COM"), &denial), ST_OK);
+	assert_int_equal(denial, SIGN_NSEC);
+	for (int opt_out = 0; opt_out < 2; opt_out++) {
+		enum sign_denial kind = opt_out ? SIGN_NSEC3_OPT_OUT : SIGN_NSEC3;
+		struct version *v = version_denying("example.com", zone, NULL, e.ks, kind);
+		assert_int_equal(signer_complete(e.signer, v, NULL), ST_OK);
+		list_rrsets(v, &l);
+		assert_true(save(&d, v, &empty));
+		assert_int_equal(empty, 0);
+		assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_OK);
+		assert_int_equal(denial, kind);
+		struct version *restarted = version_denying("example.com", zone, NULL, e.ks, kind);
+		disk_forget(&d);
+		load(&d, restarted, &got);
+		assert_int_equal(got.filled, l.count);
+		assert_true(got.same);
+		assert_int_equal(differences(v, restarted), 0);
+		assert_false(save(&d, restarted, &empty));
+		version_unref(restarted);
+		version_unref(v);
+	}
+	/* What is not known yet is no fault: as it was written once, and as it may be. */
+	uint8_t entry[38] = {1, 0, 0, 0, 1};
+	put_zone_entry(&d, entry, 37);
+	assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_OK);
+	assert_int_equal(denial, SIGN_NSEC);
+	denial = SIGN_NSEC3;
+	entry[37] = 3;
+	put_zone_entry(&d, entry, 38);
+	assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_ENOENT);
+	entry[0] = 2;
+	entry[37] = 0;
+	put_zone_entry(&d, entry, 38);
+	assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_ENOENT);
+	put_zone_entry(&d, entry, 5);
+	assert_int_equal(sigstore_denial(d.db, wire("example.com"), &denial), ST_ENOENT);
+	assert_int_equal(denial, SIGN_NSEC3);
+	disk_close(&d);
+	engine_end(&e);
+}
+
 static const struct {
 	const char *name;
 	const char *from, *to;
@@ -403,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_saved_is_loaded),
 		cmocka_unit_test(part_of_a_zone_is_saved_too),
+		cmocka_unit_test(a_chain_of_nsec3s_is_saved_too),
 		cmocka_unit_test(what_has_changed_is_not_taken),
 		cmocka_unit_test(another_key_takes_nothing),
 		cmocka_unit_test(what_has_expired_is_taken_where_nothing_signs),

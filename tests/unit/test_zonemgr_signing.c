@@ -347,12 +347,110 @@ static void test_parent(void **state)
 	assert_false(atomic_load(&fixture_get(fx, z)->ds_never_seen));
 }
 
+/* A configuration with these lines in the policies. */
+static void write_conf(const struct zonemgr_fixture *fx, const char *online, const char *eager)
+{
+	char text[1024];
+	snprintf(text, sizeof(text),
+		 "server: { state: state, control: c }\n"
+		 "keystores: [ { name: local, type: file } ]\n"
+		 "policies:\n"
+		 "  - { name: online, csk: { keystore: local }%s }\n"
+		 "  - { name: eager, csk: { keystore: local }%s }\n"
+		 "  - { name: another, csk: { keystore: local }, denial: nsec3 }\n"
+		 "zones: []\n",
+		 online, eager);
+	fixture_write(fx->path, text);
+}
+
+struct denial_wait {
+	size_t zone;
+	enum sign_denial denial;
+};
+
+static enum status chain_is_signed(void *ctx, const struct node *n)
+{
+	const struct rrset *rs = node_rrset(n, RR_NSEC);
+	rs = rs != NULL ? rs : node_rrset(n, RR_NSEC3);
+	*(bool *)ctx &= rs == NULL || rrset_sigs(rs) != NULL;
+	return ST_OK;
+}
+
+static bool denies(struct zonemgr_fixture *fx, void *ctx)
+{
+	struct denial_wait *w = ctx;
+	const struct version *v = fixture_get(fx, w->zone)->cur;
+	bool whole = true;
+	if (signer_denial(v) != w->denial) {
+		return false;
+	}
+	/* At first sight, before the background can have signed any. */
+	assert_int_equal(version_walk(v, chain_is_signed, &whole), ST_OK);
+	assert_true(whole);
+	return true;
+}
+
+static void test_denial_changes(void **state)
+{
+	static const struct {
+		const char *online, *eager;
+		enum sign_denial want[2];
+	} steps[] = {
+		{", denial: nsec3", "", {SIGN_NSEC3, SIGN_NSEC}},
+		{", denial: nsec3, nsec3-opt-out: true",
+		 ", denial: nsec3",
+		 {SIGN_NSEC3_OPT_OUT, SIGN_NSEC3}},
+		{", denial: nsec, signing: lazy",
+		 "",
+		 {SIGN_NSEC3_OPT_OUT, SIGN_NSEC3}}, /* a fault */
+		{", denial: nsec", ", denial: nsec3", {SIGN_NSEC, SIGN_NSEC3}},
+		{"", "", {SIGN_NSEC, SIGN_NSEC}},
+	};
+	struct zonemgr_fixture *fx = *state;
+	size_t zones[2] = {fixture_add(fx, "online.test", POLICY_ONLINE),
+			   fixture_add(fx, "eager.test", POLICY_EAGER)};
+	for (size_t k = 0; k < 2; k++) {
+		fixture_zone(fx, zones[k], 1, "www A 192.0.2.80\na.b.c TXT x\ncut NS ns.else.\n");
+	}
+	fixture_start(fx);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		write_conf(fx, steps[i].online, steps[i].eager);
+		zonemgr_read_policies(fx->mgr);
+		for (size_t k = 0; k < 2; k++) {
+			struct denial_wait w = {.zone = zones[k], .denial = steps[i].want[k]};
+			fixture_run(fx, denies, &w);
+			struct zone_status s = fixture_status(fx, zones[k]);
+			assert_int_equal(s.opt_out, w.denial == SIGN_NSEC3_OPT_OUT);
+			assert_int_equal(s.denial,
+					 w.denial == SIGN_NSEC ? DENIAL_NSEC : DENIAL_NSEC3);
+		}
+		/* An edit keeps the chain. */
+		char more[128];
+		snprintf(more, sizeof(more), "www A 192.0.2.80\nedit%zu A 192.0.2.81\n", i);
+		for (size_t k = 0; k < 2; k++) {
+			struct denial_wait w = {.zone = zones[k], .denial = steps[i].want[k]};
+			uint32_t before = fixture_get(fx, zones[k])->cur->serial;
+			fixture_zone(fx, zones[k], 1, more);
+			struct fixture_reload r = fixture_reload(fx, zones[k], true);
+			assert_int_equal(r.status, ST_OK);
+			assert_int_equal(r.serial, before + 1);
+			assert_true(denies(fx, &w));
+		}
+	}
+	/* Without the file all stays as well. */
+	assert_int_equal(unlink(fx->path), 0);
+	zonemgr_reload_all(fx->mgr);
+	struct denial_wait w = {.zone = zones[0], .denial = SIGN_NSEC};
+	assert_true(denies(fx, &w));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define WITH_FIXTURE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 		WITH_FIXTURE(test_online_stays_signed),
 		WITH_FIXTURE(test_eager_is_signed_before_it_is_seen),
+		WITH_FIXTURE(test_denial_changes),
 		WITH_FIXTURE(test_refresh),
 		WITH_FIXTURE(test_cds_once_a_ds_is_safe),
 		WITH_FIXTURE(test_watch),

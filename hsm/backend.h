@@ -67,6 +67,10 @@ struct backend {
 			    struct fault *f);
 	enum status (*generate)(struct device *dev, struct hsm_key *key, const char *label,
 				struct fault *f);
+	/* As generate, of the private number (HSM_PRIVATE_LEN octets). NULL: the device takes none.
+	 */
+	enum status (*import)(struct device *dev, struct hsm_key *key, const uint8_t *number,
+			      const char *label, struct fault *f);
 	enum status (*remove)(struct device *dev, struct hsm_key *key, struct fault *f);
 
 	/* Does not touch the device: sign() does what is needed, also after the device was opened

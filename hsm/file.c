@@ -1,5 +1,5 @@
 /* Keys as PKCS#8 PEM files, one per key, named by the id in hex. */
-#include "hsm/backend.h"
+#include "hsm/file_pem.h"
 
 #include "hsm/keystore.h"
 #include "nsd-core/base/digest.h"
@@ -13,16 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/ec.h>
 
 #define FILE_MAX    16384 /* a P-256 key has 241 octets of PEM */
 #define NAME_ROOM   (TEXT_HEX_SIZE(HSM_ID_MAX) + 16)
-#define LABEL_MAX   200
 #define SAMPLE_MASK 0x3ff /* one signature in 1024 is verified: memory and processors fail, too */
 
 struct device {
 	const char *directory;
+	const char *passphrase_file;
 };
 
 struct session {
@@ -46,6 +45,7 @@ static enum status device_new(const struct keystore_options *opt, struct device 
 		return ST_ENOMEM;
 	}
 	dev->directory = opt->directory;
+	dev->passphrase_file = opt->passphrase_file;
 	*out = dev;
 	return ST_OK;
 }
@@ -230,16 +230,6 @@ out:
 	return st;
 }
 
-/* An encrypted file must not ask a terminal for its password. */
-static int no_password(char *buf, int size, int rwflag, void *ctx)
-{
-	(void)buf;
-	(void)size;
-	(void)rwflag;
-	(void)ctx;
-	return -1;
-}
-
 static enum status key_find(struct device *dev, struct hsm_key *key, const uint8_t *expect,
 			    struct fault *f)
 {
@@ -252,36 +242,9 @@ static enum status key_find(struct device *dev, struct hsm_key *key, const uint8
 	if (st != ST_OK) {
 		return st;
 	}
-	BIO *bio = BIO_new_mem_buf(buf, (int)len);
-	if (bio != NULL) {
-		key->pkey = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-	}
-	BIO_free(bio);
+	st = key_pem_decode(buf, len, name, dev->passphrase_file, &key->pkey, f);
 	wipe(buf, len);
-	ERR_clear_error();
-	if (key->pkey == NULL || public_key_point(key->pkey, key->public_point) != ST_OK) {
-		fault_set(f, FAULT_REQUEST, "%s/%s holds no ECDSA P-256 private key in PEM",
-			  dev->directory, name);
-		return ST_ECRYPTO;
-	}
-	return ST_OK;
-}
-
-/* The label goes before the PEM block, where readers of PEM skip it. */
-static enum status key_encode(EVP_PKEY *pkey, const char *label, BIO *bio)
-{
-	char line[LABEL_MAX + 1];
-	size_t n = 0;
-	for (const char *p = label; p != NULL && *p != '\0' && n < LABEL_MAX; p++) {
-		line[n++] = *p >= ' ' && *p <= '~' ? *p : '_';
-	}
-	line[n] = '\0';
-	if (BIO_printf(bio, "label: %s\n", line) < 0 ||
-	    PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) != 1) {
-		ERR_clear_error();
-		return ST_ECRYPTO;
-	}
-	return ST_OK;
+	return st == ST_OK ? public_key_point(key->pkey, key->public_point) : st;
 }
 
 /* Under a temporary name first: a key file is whole or absent, whenever the power fails. */
@@ -320,36 +283,53 @@ out:
 	return st;
 }
 
-static enum status key_generate(struct device *dev, struct hsm_key *key, const char *label,
-				struct fault *f)
+/* Writes key->pkey under its id. */
+static enum status key_write(struct device *dev, struct hsm_key *key, const char *label,
+			     struct fault *f)
 {
 	char name[NAME_ROOM];
 	char *data = NULL;
 	long len = 0;
-	enum status st = ST_ENOMEM;
 	BIO *bio = BIO_new(BIO_s_secmem());
 	if (bio == NULL) {
-		return st;
+		return ST_ENOMEM;
 	}
-	key->pkey = EVP_EC_gen("P-256");
-	st = key->pkey == NULL ? ST_ECRYPTO : public_key_point(key->pkey, key->public_point);
+	enum status st = key_pem_encode(key->pkey, label, dev->passphrase_file, bio, f);
 	if (st == ST_OK) {
-		st = key_encode(key->pkey, label, bio);
+		len = BIO_get_mem_data(bio, &data);
+		key_name(key, name);
+		st = key_file_write(dev, name, (const uint8_t *)data, (size_t)len, f);
 	}
-	if (st != ST_OK) {
-		fault_set(f, FAULT_REQUEST, "OpenSSL cannot make a P-256 key");
-		goto out;
-	}
-	len = BIO_get_mem_data(bio, &data);
-	key_name(key, name);
-	st = key_file_write(dev, name, (const uint8_t *)data, (size_t)len, f);
-out:
 	if (data != NULL) {
 		wipe(data, (size_t)len);
 	}
 	BIO_free(bio);
-	ERR_clear_error();
 	return st;
+}
+
+static enum status key_generate(struct device *dev, struct hsm_key *key, const char *label,
+				struct fault *f)
+{
+	key->pkey = EVP_EC_gen("P-256");
+	if (key->pkey == NULL || public_key_point(key->pkey, key->public_point) != ST_OK) {
+		fault_set(f, FAULT_REQUEST, "OpenSSL cannot make a P-256 key");
+		return ST_ECRYPTO;
+	}
+	return key_write(dev, key, label, f);
+}
+
+static enum status key_import(struct device *dev, struct hsm_key *key, const uint8_t *number,
+			      const char *label, struct fault *f)
+{
+	enum status st = private_key_new(number, &key->pkey);
+	if (st == ST_OK) {
+		st = public_key_point(key->pkey, key->public_point);
+	}
+	if (st != ST_OK) {
+		fault_set(f, FAULT_REQUEST, "the private number is not one of ECDSA P-256");
+		return st;
+	}
+	return key_write(dev, key, label, f);
 }
 
 static enum status key_remove(struct device *dev, struct hsm_key *key, struct fault *f)
@@ -439,6 +419,7 @@ const struct backend backend_file = {
 	.open = device_open,
 	.find = key_find,
 	.generate = key_generate,
+	.import = key_import,
 	.remove = key_remove,
 	.session_new = session_new,
 	.session_free = session_free,

@@ -11,6 +11,7 @@
 
 #define HSM_KEY_ID_LEN	  16 /* CKA_ID of keys we make */
 #define HSM_PUBLIC_LEN	  64 /* X and Y (RFC 6605 4) */
+#define HSM_PRIVATE_LEN	  32
 #define HSM_SIGNATURE_LEN 64 /* r and s, left-padded (RFC 6605 4) */
 #define HSM_DIGEST_LEN	  32 /* SHA-256 */
 
@@ -23,17 +24,19 @@ enum keystore_type {
 struct keystore_options {
 	const char *name;
 	enum keystore_type type;
-	const char *module;    /* pkcs11: path of the module */
-	const char *token;     /* pkcs11: one of token, uri, or slot >= 0 */
-	const char *uri;       /* RFC 7512 */
-	int64_t slot;	       /* -1: not given */
-	const char *pin_file;  /* the PIN is its first line */
-	const char *init_args; /* pReserved of C_Initialize, or NULL */
-	const char *directory; /* file: where the PEM files are */
-	bool isolate;	       /* pkcs11: the module in a process of its own */
-	unsigned patience_ms;  /* isolated: for one signature, then it is killed; 0: 10 s */
-	unsigned sessions;     /* lanes, at least 1 */
-	size_t queue_max;      /* jobs waiting per priority; 0: 4096 */
+	const char *module;	     /* pkcs11: path of the module */
+	const char *token;	     /* pkcs11: one of token, uri, or slot >= 0 */
+	const char *uri;	     /* RFC 7512 */
+	int64_t slot;		     /* -1: not given */
+	const char *pin_file;	     /* the PIN is its first line */
+	const char *init_args;	     /* pReserved of C_Initialize, or NULL */
+	const char *directory;	     /* file: where the PEM files are */
+	const char *passphrase_file; /* file: its first line encrypts new keys, and opens those that
+					are encrypted; or NULL */
+	bool isolate;		     /* pkcs11: the module in a process of its own */
+	unsigned patience_ms;	     /* isolated: for one signature, then it is killed; 0: 10 s */
+	unsigned sessions;	     /* lanes, at least 1 */
+	size_t queue_max;	     /* jobs waiting per priority; 0: 4096 */
 };
 
 struct keystore;
@@ -91,6 +94,11 @@ enum status keystore_find(struct keystore *ks, const uint8_t *id, size_t id_len,
 /* A new key pair under a random id; 'label' is for people. One reference. */
 enum status keystore_generate(struct keystore *ks, const char *label, struct hsm_key **out,
 			      struct diags *d) MUST_USE;
+/* The key pair of a private number (big-endian, HSM_PRIVATE_LEN octets), under a random id. One
+ * reference. ST_ENOTSUP: keys are not brought into such a keystore; ST_ECRYPTO: no number of P-256.
+ */
+enum status keystore_import(struct keystore *ks, const char *label, const uint8_t *number,
+			    struct hsm_key **out, struct diags *d) MUST_USE;
 /* Deletes the pair from the device (a key made again because of its tag, never one in use). */
 enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d) MUST_USE;
 

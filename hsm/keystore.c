@@ -404,8 +404,9 @@ enum status keystore_find(struct keystore *ks, const uint8_t *id, size_t id_len,
 	return ST_OK;
 }
 
-enum status keystore_generate(struct keystore *ks, const char *label, struct hsm_key **out,
-			      struct diags *d)
+/* A new key on the device: generated there, or (number not NULL) brought there. */
+static enum status key_make(struct keystore *ks, const char *label, const uint8_t *number,
+			    struct hsm_key **out, struct diags *d)
 {
 	uint64_t epoch;
 	uint8_t id[HSM_KEY_ID_LEN];
@@ -421,7 +422,9 @@ enum status keystore_generate(struct keystore *ks, const char *label, struct hsm
 	if (key == NULL) {
 		return ST_ENOMEM;
 	}
-	st = settle_fault(ks, epoch, &f, ks->be->generate(ks->dev, key, label, &f), d);
+	st = number != NULL ? ks->be->import(ks->dev, key, number, label, &f)
+			    : ks->be->generate(ks->dev, key, label, &f);
+	st = settle_fault(ks, epoch, &f, st, d);
 	if (st == ST_OK) {
 		st = key_prove(ks, key, d);
 		if (st != ST_OK && ks->be->remove(ks->dev, key, &f) != ST_OK) {
@@ -435,6 +438,25 @@ enum status keystore_generate(struct keystore *ks, const char *label, struct hsm
 	}
 	*out = key;
 	return ST_OK;
+}
+
+enum status keystore_generate(struct keystore *ks, const char *label, struct hsm_key **out,
+			      struct diags *d)
+{
+	return key_make(ks, label, NULL, out, d);
+}
+
+enum status keystore_import(struct keystore *ks, const char *label, const uint8_t *number,
+			    struct hsm_key **out, struct diags *d)
+{
+	if (ks->be->import == NULL) {
+		diags_error(d,
+			    "keystore %s: private keys are not brought into a device, only made "
+			    "in it",
+			    ks->opt.name);
+		return ST_ENOTSUP;
+	}
+	return key_make(ks, label, number, out, d);
 }
 
 enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d)

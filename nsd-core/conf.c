@@ -369,6 +369,7 @@ void conf_free(struct conf *c)
 		free(ks->uri);
 		free(ks->pin_file);
 		free(ks->init_args);
+		free(ks->passphrase_file);
 	}
 	free(c->keystores);
 	for (size_t i = 0; i < c->policy_count; i++) {

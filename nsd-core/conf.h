@@ -37,6 +37,7 @@ struct conf_keystore {
 	char *uri;
 	char *pin_file;
 	char *init_args;
+	char *passphrase_file;
 	unsigned sessions;
 	bool isolate;
 };

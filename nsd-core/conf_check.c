@@ -111,6 +111,20 @@ static void check_pkcs11(struct conf_reader *rd, const struct conf_keystore *ks,
 	}
 }
 
+/* More than a warning: the keystore refuses it, too. */
+static void check_passphrase(struct conf_reader *rd, const struct conf_keystore *ks,
+			     const struct conf_node *map)
+{
+	struct stat st;
+
+	if (check_file(rd, map, "passphrase-file", ks->passphrase_file, &st) &&
+	    (st.st_mode & (S_IRWXO | S_IWGRP)) != 0) {
+		conf_fault(&rd->faults, place_in(map, "passphrase-file"),
+			   "'passphrase-file': %s: others may use it (chmod 600)",
+			   ks->passphrase_file);
+	}
+}
+
 void conf_check_keystore(struct conf_reader *rd, size_t index, const struct conf_node *map)
 {
 	static const char *const pkcs11_keys[] = {"module",   "token",	 "slot",     "uri",
@@ -129,7 +143,15 @@ void conf_check_keystore(struct conf_reader *rd, size_t index, const struct conf
 					   "'%s' is for keystores of type pkcs11", node->key);
 			}
 		}
-	} else if (type != NULL && type->kind == NODE_SCALAR && strcmp(type->text, "pkcs11") == 0) {
+		check_passphrase(rd, ks, map);
+		return;
+	}
+	const struct conf_node *phrase = conf_tree_get(map, "passphrase-file");
+	if (phrase != NULL) {
+		conf_fault(&rd->faults, phrase->key_place,
+			   "'passphrase-file' is for keystores of type file");
+	}
+	if (type != NULL && type->kind == NODE_SCALAR && strcmp(type->text, "pkcs11") == 0) {
 		check_pkcs11(rd, ks, map);
 	}
 }

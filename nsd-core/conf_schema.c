@@ -91,6 +91,8 @@ const struct option conf_options[] = {
 	{SECTION_KEYSTORE, "init-args", OPT_TEXT, .min = 1, .max = 1024,
 	 .offset = KEYSTORE(init_args),
 	 .doc = "String that some modules want when they are initialised."},
+	{SECTION_KEYSTORE, "passphrase-file", OPT_PATH, .offset = KEYSTORE(passphrase_file),
+	 .doc = "File whose first line encrypts the key files that are made from now on, and opens those that are encrypted; absent: new ones are plain."},
 
 	{SECTION_POLICY, "name", OPT_TEXT, .required = true, .min = 1, .max = 63,
 	 .offset = POLICY(name),

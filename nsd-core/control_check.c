@@ -250,7 +250,7 @@ void probe_check(const struct probe *p, struct reply *r)
 	w.f = text.f;
 	w.steps = json_array();
 	if (walk_file(&w, "module", w.conf->module) && walk_file(&w, "PIN", w.conf->pin_file) &&
-	    walk_open(&w)) {
+	    walk_file(&w, "phrase", w.conf->passphrase_file) && walk_open(&w)) {
 		walk_keys(&w);
 	}
 	finish(&w, &text, r);

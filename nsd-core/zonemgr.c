@@ -71,6 +71,7 @@ enum status keystore_from_conf(const struct conf_keystore *c, const char *key_fo
 		.pin_file = c->pin_file,
 		.init_args = c->init_args,
 		.directory = key_folder,
+		.passphrase_file = c->passphrase_file,
 		.isolate = c->isolate,
 		.sessions = c->sessions,
 	};

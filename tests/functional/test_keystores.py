@@ -231,3 +231,47 @@ def test_check_with_a_module_that_signs_wrongly(tmp_path, run, token):
     check_fails(server, "key", "another key, or signs wrongly")
     wrapped.rule("")
     assert ctl(server, "keystore", "check", "token")[0] == 0
+
+
+def file_server(run, folder, phrase):
+    path = os.path.join(folder, "zone")
+    write_zone(path)
+    conf = {"keystores": [{"name": "token", "type": "file", "passphrase-file": phrase}], "policies": [policy()],
+            "zones": [{"name": ZONE, "file": path, "policy": "default"}]}
+    return run(Signet, folder, conf)
+
+
+def write_private(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, 0o600)
+
+
+def test_passphrase(tmp_path, run):
+    folder, phrase = str(tmp_path), str(tmp_path / "phrase")
+    write_private(phrase, "correct horse\n")
+    server = file_server(run, folder, phrase)
+    server.wait_complete(ZONE)
+    keys = os.path.join(folder, "state", "keys")
+    files = [os.path.join(keys, name) for name in os.listdir(keys)]
+    assert len(files) == 2
+    for path in files:
+        with open(path) as f:
+            assert "BEGIN ENCRYPTED PRIVATE KEY" in f.read()
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        subprocess.run([program("openssl"), "pkey", "-in", path, "-passin", "file:" + phrase, "-noout", "-check"],
+                       check=True, capture_output=True)
+    tags = {k["tag"] for k in server.ctl_json("key", "list", ZONE)["keys"]}
+    server.restart()
+    server.wait_complete(ZONE)
+    assert {k["tag"] for k in server.ctl_json("key", "list", ZONE)["keys"]} == tags
+    # Another passphrase: said by check and in the log, what is signed is served on, and no key is made.
+    write_private(phrase, "wrong horse\n")
+    check_fails(server, "key", "does not open", "passphrase-file")
+    server.restart()
+    assert server.ask(ZONE, "SOA", do=True).answer
+    assert "does not open" in server.text()
+    assert "horse" not in server.text()
+    assert sorted(os.listdir(keys)) == sorted(os.path.basename(path) for path in files)
+    write_private(phrase, "correct horse\n")
+    assert ctl(server, "keystore", "check", "token")[0] == 0

@@ -176,6 +176,10 @@ static const struct bad bad[] = {
 	 "1:60:unknown key 'pin' in keystores\n"},
 	{"file with a token", "keystores: [ { name: k, type: file, token: t } ]\n" ZONE,
 	 "1:37:'token' is for keystores of type pkcs11\n"},
+	{"token with a passphrase",
+	 "keystores: [ { name: k, type: pkcs11, module: /m, slot: 0, passphrase-file: /p } "
+	 "]\n" ZONE,
+	 "1:60:'passphrase-file' is for keystores of type file\n"},
 	{"keystore twice",
 	 "keystores:\n  - { name: k, type: file }\n  - { name: k, type: file }\n" ZONE,
 	 "3:13:keystore 'k' is given twice\n"},

@@ -237,7 +237,7 @@ static void what_cannot_be_used_is_never_absent(void **state)
 		{"too long", key_is_huge, ST_ELIMIT, "too long"},
 		{"another curve", key_is_p384, ST_ECRYPTO, "P-256"},
 		{"RSA", key_is_rsa, ST_ECRYPTO, "P-256"},
-		{"encrypted", key_is_encrypted, ST_ECRYPTO, "P-256"},
+		{"encrypted", key_is_encrypted, ST_EFATAL, "no passphrase-file"},
 		{"a directory open to all", directory_for_all, ST_EACCES, "0777"},
 		{"no directory", directory_gone, ST_EIO, "directory"},
 	};

@@ -270,6 +270,7 @@ void zonemgr_stop(struct zonemgr *m)
 	atomic_store(&m->stop, true);
 	for (size_t i = 0; i < m->zone_count; i++) {
 		atomic_store(&m->states[i].warm.stop, true);
+		atomic_store(&m->states[i].build.yield, true);
 	}
 	builder_stop(m->builds);
 	builder_stop(m->warmers);

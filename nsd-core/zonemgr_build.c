@@ -21,6 +21,7 @@ struct making {
 	uint32_t file_serial;
 	bool has_file_serial;
 	uint32_t serial; /* of the new version */
+	int64_t start_ms;
 	/* What must be signed before publication. */
 	const struct node **nodes;
 	struct rrset **rrsets;
@@ -41,6 +42,8 @@ void build_fini(struct build *b)
 	diags_fini(&b->diags);
 	version_unref(b->next);
 	b->next = NULL;
+	version_unref(b->unfinished);
+	b->unfinished = NULL;
 }
 
 enum status build_rebind(const struct build_source *src, struct keyset *keys, struct diags *d)
@@ -357,6 +360,23 @@ static enum status freeze(struct making *m)
 	return st;
 }
 
+/* What signing looks at to see whether it is to end. */
+static const _Atomic(bool) *stop_flag(struct making *m)
+{
+	struct build *b = m->b;
+
+	if ((b->want & BUILD_DENIAL) == 0) {
+		return m->src->stop;
+	}
+	int64_t now_ms = clock_mono_ms();
+	atomic_store(&b->yield_from_ms, now_ms + (now_ms - m->start_ms));
+	/* Whoever stops us all sets the one, then the other. */
+	if (atomic_load(m->src->stop)) {
+		atomic_store(&b->yield, true);
+	}
+	return &b->yield;
+}
+
 static enum status sign(struct making *m)
 {
 	struct diags why;
@@ -368,7 +388,7 @@ static enum status sign(struct making *m)
 	enum status st = build_rebind(m->src, m->keys, &why);
 	if (st == ST_OK) {
 		st = signer_sign_list(m->src->signer, m->version, m->nodes, m->rrsets, m->count,
-				      m->src->stop);
+				      stop_flag(m));
 	}
 	if (st == ST_EAGAIN || st == ST_EFATAL) {
 		/* What rebinding found is the cause; it only warns, since a zone may be served so.
@@ -382,6 +402,27 @@ static enum status sign(struct making *m)
 	return st;
 }
 
+/* Of another denial what was signed is kept in memory until it is done, or not wanted any more. */
+static void keep_unfinished(struct making *m)
+{
+	struct build *b = m->b;
+
+	if ((b->want & BUILD_DENIAL) != 0 && m->version != NULL) {
+		version_unref(b->unfinished);
+		b->unfinished = m->version;
+		m->version = NULL;
+	}
+}
+
+static void drop_unfinished(struct build *b)
+{
+	if (b->unfinished != NULL && b->base != NULL &&
+	    signer_denial(b->base) == atomic_load(&b->src->policy->denial)) {
+		version_unref(b->unfinished);
+		b->unfinished = NULL;
+	}
+}
+
 /* From a draft to a version that may be published: signed as far as it must be, its serial on disk.
  */
 static enum status finish(struct making *m)
@@ -389,7 +430,11 @@ static enum status finish(struct making *m)
 	struct build *b = m->b;
 	enum status st = ST_OK;
 
-	if (m->keys != NULL) {
+	if (b->unfinished != NULL && b->unfinished->keys == m->keys) {
+		size_t adopted;
+		st = signer_adopt(m->draft, b->unfinished, &adopted);
+	}
+	if (st == ST_OK && m->keys != NULL) {
 		st = draft_each_new(m->draft, list_rrset, m);
 	}
 	if (st == ST_OK) {
@@ -399,6 +444,7 @@ static enum status finish(struct making *m)
 		st = sign(m);
 	}
 	if (st != ST_OK) {
+		keep_unfinished(m);
 		return st;
 	}
 	b->measured = m->keys != NULL && m->version->name_count <= BUILD_MEASURE_MAX;
@@ -466,7 +512,7 @@ static void making_fini(struct making *m)
 
 void build_run(struct build *b)
 {
-	struct making m = {.b = b, .src = b->src};
+	struct making m = {.b = b, .src = b->src, .start_ms = clock_mono_ms()};
 	bool read = false;
 	char zone[NAME_TEXT_MAX];
 
@@ -478,6 +524,9 @@ void build_run(struct build *b)
 	b->uncommitted = false;
 	b->renewed = 0;
 	b->restored = 0;
+	atomic_store(&b->yield, false);
+	atomic_store(&b->yield_from_ms, INT64_MAX);
+	drop_unfinished(b);
 	enum status st = build_look(b, &read);
 	if (st == ST_EBUSY) {
 		b->outcome = BUILD_UNSETTLED;
@@ -495,6 +544,10 @@ void build_run(struct build *b)
 	}
 	b->record = m.record;
 	making_fini(&m);
+	if (st == ST_EREFUSED && atomic_load(&b->yield)) {
+		b->outcome = BUILD_NONE;
+		st = ST_OK;
+	}
 	if (st != ST_OK) {
 		b->outcome = BUILD_FAILED;
 		if (b->diags.errors == 0) {

@@ -82,6 +82,13 @@ struct build {
 	 */
 	struct file_stamps read;
 	struct file_stamps seen;
+	/* A version of another denial that was given up unfinished: its signatures are the next
+	 * one's. A reference. */
+	struct version *unfinished;
+	/* Another denial takes as long as its signatures do. From yield_from_ms (clock_mono_ms())
+	 * on it has signed for as long as it was made, and main may tell it to make way. */
+	_Atomic(bool) yield;
+	_Atomic(int64_t) yield_from_ms;
 	/* Out. */
 	enum build_outcome outcome;
 	enum status status;

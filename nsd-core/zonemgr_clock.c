@@ -117,6 +117,15 @@ static void raise_alarm(struct zone_state *z, int64_t now_s)
 		  z->build_error[0] != '\0' ? z->build_error : z->warm_error);
 }
 
+/* Others wait for a build of another denial, which may take long: it goes on after them. */
+static void make_way(struct zone_state *z, int64_t now_ms)
+{
+	if (z->building.busy && z->build.want == BUILD_DENIAL && z->want != 0 &&
+	    now_ms >= atomic_load(&z->build.yield_from_ms)) {
+		atomic_store(&z->build.yield, true);
+	}
+}
+
 static void signed_tick(struct zone_state *z, int64_t now_ms, int64_t now_s)
 {
 	if (z->conf->parent_count > 0 && !z->asking.busy && now_ms >= z->ask_ms) {
@@ -133,6 +142,7 @@ static void signed_tick(struct zone_state *z, int64_t now_ms, int64_t now_s)
 	}
 	zone_save(z, now_ms);
 	raise_alarm(z, now_s);
+	make_way(z, now_ms);
 	if (z->building.busy || z->retry_want != 0 || now_ms < z->clock_ms) {
 		return;
 	}

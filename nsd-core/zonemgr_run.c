@@ -298,6 +298,16 @@ static void zone_was_tried(struct zone_state *z)
 	}
 }
 
+static void build_made_way(const struct zone_state *z)
+{
+	char name[NAME_TEXT_MAX];
+
+	if (atomic_load(&z->build.yield)) {
+		log_info("zone %s: denial by %s waits for other changes", zone_text(z, name),
+			 denial_text(atomic_load(&z->source.policy->denial)));
+	}
+}
+
 static void on_built(struct inbox_msg *msg)
 {
 	struct zone_state *z = task_of_msg(msg)->zone;
@@ -323,6 +333,7 @@ static void on_built(struct inbox_msg *msg)
 		zone_look_again(z, SETTLE_MS);
 		break;
 	case BUILD_NONE:
+		build_made_way(z);
 		break;
 	}
 	/* Still busy, so that a waiter who asks again waits for a build of its own. */

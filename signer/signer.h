@@ -101,6 +101,10 @@ enum sign_denial signer_denial(const struct version *v);
  * hash. */
 enum status signer_prepare_draft(struct draft *d, const struct keyset *keys, bool cds,
 				 enum sign_denial denial) MUST_USE;
+/* Fills empty slots of the draft's new RRsets with copies of what their like has in 'from', a
+ * version with the same keys that was made of the same zone and never published. *count: how many.
+ */
+enum status signer_adopt(struct draft *d, const struct version *from, size_t *count) MUST_USE;
 /* Marks for renewal (draft_renew) every RRset whose signatures fall due before 'until' and whose
  * keystores are there. *count: how many. base is signed by us. */
 enum status signer_renew_due(struct draft *d, const struct version *base, int64_t until,

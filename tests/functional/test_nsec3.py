@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 import zonedata
-from daemon import Signet, Token, policy
+from daemon import SIGNETCTL, Signet, Token, policy
 from peers import Unbound
 from procs import program, wait_for
+from test_keystores import P11WRAP, Wrapped
 from test_restart import assert_signed, made, rrsigs
 from test_validation import anchors
 
@@ -344,6 +345,57 @@ def test_kill_while_a_chain_is_made(tmp_path, run, seed):
         wait_for(lambda: denial(server) == wanted, timeout=120, what=f"{wanted}")
         verify(tmp_path, server.wait_complete(ZONE))
         kind = wanted
+
+
+def slow_change(tmp_path, run, token, names):
+    """A zone that is changing to NSEC3, some of whose signatures are made; and how many signatures there were before."""
+    wrapped = Wrapped(str(tmp_path), token)
+    path = str(tmp_path / "zone")
+    write_zone(path, 1, names)
+    server = run(Signet, tmp_path, configure({**token.keystore(), "module": P11WRAP}, path), env=wrapped.env)
+    server.wait_complete(ZONE)
+    before = made(server)
+    set_policy(server, **NSEC3)
+    server.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: made(server) > before + 200, timeout=60, what="some of the new chain")
+    return server, wrapped, path, before
+
+
+def chain_length(text):
+    return len(chain(text)[0])
+
+
+def test_an_edit_need_not_wait_for_a_chain(tmp_path, run, token):
+    names = 1800
+    server, wrapped, path, before = slow_change(tmp_path, run, token, names)
+    wrapped.rule("C_Sign hold 0")
+    assert denial(server) == NSEC
+    write_zone(path, 2, names + 1)
+    with subprocess.Popen([SIGNETCTL, "-c", server.conf_path, "zone", "reload", ZONE]) as ctl:
+        wait_for(lambda: "waits for other changes" in server.text(), what="the change makes way")
+        wrapped.rule("")
+        assert ctl.wait(60) == 0
+    assert denial(server) == NSEC
+    assert_signed(ask(server, f"h{names:06}.{ZONE}"), 0)
+    wait_for(lambda: denial(server) == NSEC3, timeout=120, what="NSEC3")
+    text = server.wait_complete(ZONE)
+    verify(tmp_path, text)
+    # The chain, two that the edit changed in it, the edit's own and some that were under way; not from the beginning.
+    assert made(server) - before < chain_length(text) + 100
+
+
+def test_a_chain_goes_on_where_the_keystore_failed(tmp_path, run, token):
+    names = 1800
+    server, wrapped, _, before = slow_change(tmp_path, run, token, names)
+    wrapped.rule("C_Sign rv 0x30")
+    assert denial(server) == NSEC
+    wait_for(lambda: "signing waits" in server.text(), timeout=60, what="the fault")
+    assert denial(server) == NSEC
+    wrapped.rule("")
+    wait_for(lambda: denial(server) == NSEC3, timeout=120, what="NSEC3")
+    text = server.wait_complete(ZONE)
+    verify(tmp_path, text)
+    assert made(server) - before < chain_length(text) + 100
 
 
 def test_a_configuration_that_cannot_be_read_changes_nothing(tmp_path, run):

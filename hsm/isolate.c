@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A device that takes longer for one signature is as good as gone. */
@@ -60,14 +60,6 @@ struct iso_key {
 	_Atomic(uint32_t) place;
 	_Atomic(bool) distrust;
 };
-
-/* Not the clock that tests set: what hangs here is real. */
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void close_fd(int fd)
 {
@@ -135,6 +127,19 @@ static void child_drop(struct device *dev, struct child *c, int patience_ms)
 		child_end(c, patience_ms);
 		child_unref(c);
 	}
+}
+
+/* How long an exchange over this socket may take. */
+static enum status set_patience(int fd, int ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L};
+	int err = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	return err == 0 ? ST_OK : status_from_errno(errno);
+}
+
+static int sign_ms(const struct keystore_options *opt)
+{
+	return opt->patience_ms != 0 ? (int)opt->patience_ms : SIGN_MS;
 }
 
 static enum status socket_pair(int *mine, int *theirs)
@@ -208,8 +213,12 @@ static enum status child_new(const struct keystore_options *opt, struct child **
 	atomic_init(&c->refs, 1);
 	for (; made < count && st == ST_OK; made++) {
 		theirs[made] = -1;
-		st = socket_pair(made == 0 ? &c->calls : &lanes[made - 1], &theirs[made]);
+		int *mine = made == 0 ? &c->calls : &lanes[made - 1];
+		st = socket_pair(mine, &theirs[made]);
 		c->lane_count += st == ST_OK && made > 0;
+		if (st == ST_OK) {
+			st = set_patience(*mine, sign_ms(opt));
+		}
 	}
 	if (st == ST_OK) {
 		st = child_spawn(opt->name, theirs, count, &c->pid);
@@ -235,11 +244,9 @@ static enum status child_new(const struct keystore_options *opt, struct child **
 }
 
 /* One message there and one back. ST_ETIMEDOUT; ST_EIO: the process is gone, or talks nonsense. */
-static enum status exchange(int fd, const struct host_request *rq, size_t len, int timeout_ms,
+static enum status exchange(int fd, const struct host_request *rq, size_t len,
 			    struct host_reply *reply)
 {
-	int64_t until_ms = now_ms() + timeout_ms;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 	ssize_t n;
 	do {
 		n = send(fd, rq, len, MSG_NOSIGNAL);
@@ -247,20 +254,11 @@ static enum status exchange(int fd, const struct host_request *rq, size_t len, i
 	if (n != (ssize_t)len) {
 		return ST_EIO;
 	}
-	for (;;) {
-		int64_t left_ms = until_ms - now_ms();
-		int ready = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
-		if (ready == 0) {
-			return ST_ETIMEDOUT;
-		}
-		if (ready < 0 && errno == EINTR) {
-			continue;
-		}
-		n = recv(fd, reply, sizeof(*reply), MSG_DONTWAIT | MSG_TRUNC);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-			continue;
-		}
-		break;
+	do {
+		n = recv(fd, reply, sizeof(*reply), MSG_TRUNC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN) {
+		return ST_ETIMEDOUT;
 	}
 	if (n == (ssize_t)HOST_REPLY_SHORT && reply->status == ST_OK) {
 		reply->guard_len = 0;
@@ -317,7 +315,10 @@ static enum status call(struct device *dev, struct host_request *rq, int timeout
 	}
 	pthread_mutex_lock(&dev->calls);
 	rq->number = atomic_fetch_add(&dev->number, 1);
-	enum status st = exchange(c->calls, rq, sizeof(*rq), timeout_ms, reply);
+	enum status st = set_patience(c->calls, timeout_ms);
+	if (st == ST_OK) {
+		st = exchange(c->calls, rq, sizeof(*rq), reply);
+	}
 	pthread_mutex_unlock(&dev->calls);
 	st = conclude(dev, c, st, timeout_ms, reply, f);
 	child_unref(c);
@@ -511,11 +512,10 @@ static enum status iso_sign(struct session *s, struct hsm_key *key, const uint8_
 	fill_key(key, key->public_point, &rq.key);
 	rq.key.distrust = atomic_exchange(&k->distrust, false);
 	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
-	int patience_ms = dev->opt->patience_ms != 0 ? (int)dev->opt->patience_ms : SIGN_MS;
-	enum status st = s->lane < c->lane_count ? exchange(c->lanes[s->lane], &rq,
-							    HOST_REQUEST_SHORT, patience_ms, &reply)
-						 : ST_EIO;
-	st = conclude(dev, c, st, patience_ms, &reply, f);
+	enum status st = s->lane < c->lane_count
+				 ? exchange(c->lanes[s->lane], &rq, HOST_REQUEST_SHORT, &reply)
+				 : ST_EIO;
+	st = conclude(dev, c, st, sign_ms(dev->opt), &reply, f);
 	child_unref(c);
 	if (st == ST_OK) {
 		atomic_store_explicit(&k->place, reply.place, memory_order_relaxed);

@@ -6,8 +6,6 @@
 #include "hsm/hsm.h"
 #include "hsm/verify.h"
 
-#define HSM_ID_MAX 64 /* octets of an id that we did not choose */
-
 /* What a failed call means for the keystore. */
 enum fault_kind {
 	FAULT_REQUEST, /* this call only */
@@ -101,3 +99,4 @@ struct backend {
 extern const struct backend backend_file;
 extern const struct backend backend_pkcs11;
 extern const struct backend backend_isolated; /* pkcs11 in a process of its own */
+extern const struct backend backend_kms;

@@ -1,7 +1,8 @@
 /* Keys and signatures outside (or inside) the process. Knows nothing of DNS.
  *
- * A keystore is a device: a PKCS#11 token or a directory of key files. It has 'sessions' lanes,
- * each a thread that owns one session and signs what the queue holds. Keys are ECDSA P-256 only. */
+ * A keystore is a device: a PKCS#11 token, a directory of key files, or a key service. It has
+ * 'sessions' lanes, each a thread that owns one session and signs what the queue holds. Keys are
+ * ECDSA P-256 only. */
 #pragma once
 
 #include "nsd-core/base/status.h"
@@ -12,12 +13,14 @@
 #define HSM_KEY_ID_LEN	  16 /* CKA_ID of keys we make */
 #define HSM_PUBLIC_LEN	  64 /* X and Y (RFC 6605 4) */
 #define HSM_PRIVATE_LEN	  32
-#define HSM_SIGNATURE_LEN 64 /* r and s, left-padded (RFC 6605 4) */
-#define HSM_DIGEST_LEN	  32 /* SHA-256 */
+#define HSM_SIGNATURE_LEN 64  /* r and s, left-padded (RFC 6605 4) */
+#define HSM_DIGEST_LEN	  32  /* SHA-256 */
+#define HSM_ID_MAX	  128 /* octets of a key's id: CKA_ID, ARN */
 
 enum keystore_type {
 	KEYSTORE_PKCS11,
 	KEYSTORE_FILE,
+	KEYSTORE_KMS,
 };
 
 /* All strings borrowed for the life of the keystore. */
@@ -33,6 +36,11 @@ struct keystore_options {
 	const char *directory;	     /* file: where the PEM files are */
 	const char *passphrase_file; /* file: its first line encrypts new keys, and opens those that
 					are encrypted; or NULL */
+	const char *region;	     /* aws-kms; NULL: as the environment or the profile says */
+	const char *endpoint;	     /* aws-kms: URL; NULL: the region's */
+	const char *profile;	     /* aws-kms; NULL: the environment's, else "default" */
+	const char *ca_file;	     /* aws-kms; NULL: the system's */
+	unsigned rate;		     /* aws-kms: signatures a second, at least 1 */
 	bool isolate;		     /* pkcs11: the module in a process of its own */
 	unsigned patience_ms;	     /* isolated: for one signature, then it is killed; 0: 10 s */
 	unsigned sessions;	     /* lanes, at least 1 */
@@ -46,7 +54,10 @@ struct hsm_key;
  * warning in 'd' does not fail it. ST_EPARSE: options that contradict each other. */
 enum status keystore_new(const struct keystore_options *opt, struct keystore **out,
 			 struct diags *d) MUST_USE;
-/* Ends the lanes; waiting jobs get ST_EAGAIN. Blocks until the lanes have ended. Takes NULL. */
+/* The end begins: what waits gets ST_EAGAIN, what hangs in a device outside the process comes back
+ * soon. Does not block; any thread. */
+void keystore_stop(struct keystore *ks);
+/* Stops it, and blocks until the lanes have ended. Takes NULL. */
 void keystore_free(struct keystore *ks);
 const char *keystore_name(const struct keystore *ks);
 /* May a caller sign on its own thread with hsm_sign_now()? (type file) */
@@ -67,6 +78,7 @@ struct keystore_health {
 	size_t waiting;	   /* jobs in the queues */
 	int pid;	   /* of the module's own process; 0: none */
 	uint64_t restarts; /* processes before this one */
+	uint64_t requests; /* made to a service */
 };
 
 /* Any thread; a snapshot. */

@@ -171,10 +171,14 @@ static enum status sync_init(struct keystore *ks)
 
 static const struct backend *backend_of(const struct keystore_options *opt)
 {
-	if (opt->type == KEYSTORE_FILE) {
+	switch (opt->type) {
+	case KEYSTORE_FILE:
 		return &backend_file;
+	case KEYSTORE_KMS:
+		return &backend_kms;
+	default:
+		return opt->isolate ? &backend_isolated : &backend_pkcs11;
 	}
-	return opt->isolate ? &backend_isolated : &backend_pkcs11;
 }
 
 enum status keystore_new(const struct keystore_options *opt, struct keystore **out, struct diags *d)
@@ -211,11 +215,8 @@ enum status keystore_new(const struct keystore_options *opt, struct keystore **o
 	return ST_OK;
 }
 
-void keystore_free(struct keystore *ks)
+void keystore_stop(struct keystore *ks)
 {
-	if (ks == NULL) {
-		return;
-	}
 	pthread_mutex_lock(&ks->lock);
 	ks->stopping = true;
 	pthread_cond_broadcast(&ks->work);
@@ -225,6 +226,14 @@ void keystore_free(struct keystore *ks)
 	if (ks->dev != NULL && ks->be->cancel != NULL) {
 		ks->be->cancel(ks->dev);
 	}
+}
+
+void keystore_free(struct keystore *ks)
+{
+	if (ks == NULL) {
+		return;
+	}
+	keystore_stop(ks);
 	if (ks->keeper_started) {
 		pthread_join(ks->keeper, NULL);
 	}

@@ -370,6 +370,10 @@ void conf_free(struct conf *c)
 		free(ks->pin_file);
 		free(ks->init_args);
 		free(ks->passphrase_file);
+		free(ks->region);
+		free(ks->endpoint);
+		free(ks->profile);
+		free(ks->ca_file);
 	}
 	free(c->keystores);
 	for (size_t i = 0; i < c->policy_count; i++) {

@@ -30,7 +30,7 @@ struct conf_server {
 
 struct conf_keystore {
 	char *name;
-	bool file; /* else pkcs11 */
+	uint8_t type; /* enum keystore_type */
 	char *module;
 	char *token;
 	int64_t slot; /* -1: not given */
@@ -40,6 +40,11 @@ struct conf_keystore {
 	char *passphrase_file;
 	unsigned sessions;
 	bool isolate;
+	char *region;
+	char *endpoint;
+	char *profile;
+	char *ca_file;
+	unsigned rate; /* signatures a second */
 };
 
 struct conf_key {

@@ -1,5 +1,7 @@
 #include "nsd-core/conf_check.h"
 
+#include "hsm/hsm.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -127,32 +129,45 @@ static void check_passphrase(struct conf_reader *rd, const struct conf_keystore 
 
 void conf_check_keystore(struct conf_reader *rd, size_t index, const struct conf_node *map)
 {
-	static const char *const pkcs11_keys[] = {"module",   "token",	 "slot",     "uri",
-						  "pin-file", "isolate", "init-args"};
+	/* What only one kind of keystore has. */
+	static const struct {
+		const char *key;
+		enum keystore_type type;
+	} only[] = {
+		{"module", KEYSTORE_PKCS11},	    {"token", KEYSTORE_PKCS11},
+		{"slot", KEYSTORE_PKCS11},	    {"uri", KEYSTORE_PKCS11},
+		{"pin-file", KEYSTORE_PKCS11},	    {"isolate", KEYSTORE_PKCS11},
+		{"init-args", KEYSTORE_PKCS11},	    {"region", KEYSTORE_KMS},
+		{"endpoint", KEYSTORE_KMS},	    {"profile", KEYSTORE_KMS},
+		{"ca-file", KEYSTORE_KMS},	    {"rate", KEYSTORE_KMS},
+		{"passphrase-file", KEYSTORE_FILE},
+	};
+	static const char *const types[] = {"pkcs11", "file", "aws-kms"};
 	const struct conf_keystore *ks = &rd->conf->keystores[index];
 	const struct conf_node *type = conf_tree_get(map, "type");
 
 	for (size_t i = 0; i < index; i++) {
 		tell_name_twice(rd, map, "keystore", ks->name, rd->conf->keystores[i].name);
 	}
-	if (ks->file) {
-		for (size_t i = 0; i < sizeof(pkcs11_keys) / sizeof(pkcs11_keys[0]); i++) {
-			const struct conf_node *node = conf_tree_get(map, pkcs11_keys[i]);
-			if (node != NULL) {
-				conf_fault(&rd->faults, node->key_place,
-					   "'%s' is for keystores of type pkcs11", node->key);
-			}
+	if (type == NULL || type->kind != NODE_SCALAR || strcmp(type->text, types[ks->type]) != 0) {
+		return; /* its fault was told of */
+	}
+	for (size_t i = 0; i < sizeof(only) / sizeof(only[0]); i++) {
+		const struct conf_node *node = conf_tree_get(map, only[i].key);
+		if (node != NULL && only[i].type != ks->type) {
+			conf_fault(&rd->faults, node->key_place, "'%s' is for keystores of type %s",
+				   node->key, types[only[i].type]);
 		}
+	}
+	if (ks->type == KEYSTORE_FILE) {
 		check_passphrase(rd, ks, map);
-		return;
 	}
-	const struct conf_node *phrase = conf_tree_get(map, "passphrase-file");
-	if (phrase != NULL) {
-		conf_fault(&rd->faults, phrase->key_place,
-			   "'passphrase-file' is for keystores of type file");
-	}
-	if (type != NULL && type->kind == NODE_SCALAR && strcmp(type->text, "pkcs11") == 0) {
+	if (ks->type == KEYSTORE_PKCS11) {
 		check_pkcs11(rd, ks, map);
+	}
+	if (ks->type == KEYSTORE_KMS) {
+		struct stat st;
+		check_file(rd, map, "ca-file", ks->ca_file, &st);
 	}
 }
 

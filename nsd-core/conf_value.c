@@ -230,28 +230,40 @@ static bool choice_find(const char *choices, const char *word, unsigned *index)
 	return false;
 }
 
+/* "a, b or c" of "a|b|c". */
+static void choices_text(const char *choices, char *out, size_t room)
+{
+	size_t len = 0;
+	for (;;) {
+		const char *bar = strchr(choices, '|');
+		int n = bar != NULL ? (int)(bar - choices) : (int)strlen(choices);
+		const char *after = bar == NULL ? "" : strchr(bar + 1, '|') != NULL ? ", " : " or ";
+		int put = snprintf(out + len, room - len, "%.*s%s", n, choices, after);
+		if (bar == NULL || put < 0 || (size_t)put >= room - len) {
+			return;
+		}
+		len += (size_t)put;
+		choices = bar + 1;
+	}
+}
+
+/* '*out': the index of the word; where there are two words it may be a bool. */
 static void read_choice(struct conf_reader *rd, const struct option *opt,
-			const struct conf_node *node, bool *out)
+			const struct conf_node *node, uint8_t *out)
 {
 	const char *word = node->kind == NODE_SCALAR ? node->text : "";
 	unsigned index;
 
 	if (choice_find(opt->choices, word, &index)) {
 		if (out != NULL) {
-			*out = index == 1;
+			*out = (uint8_t)index;
 		}
 	} else if (choice_find(opt->later, word, &index)) {
 		conf_fault(&rd->faults, node->place, "'%s': '%s' is not supported by this version",
 			   opt->name, word);
 	} else {
 		char what[96];
-		const char *bar = strchr(opt->choices, '|');
-		if (bar == NULL) {
-			snprintf(what, sizeof(what), "%s", opt->choices);
-		} else {
-			snprintf(what, sizeof(what), "%.*s or %s", (int)(bar - opt->choices),
-				 opt->choices, bar + 1);
-		}
+		choices_text(opt->choices, what, sizeof(what));
 		expected(rd, opt, node, what);
 	}
 }

@@ -51,6 +51,14 @@ static const struct {
 	{"passphrase",
 	 "write the passphrase that the keys were made with into the first line of the "
 	 "'passphrase-file'"},
+	{"AccessDenied",
+	 "give the credentials this policy, the second statement where signet makes the keys:\n"
+	 "{\"Version\": \"2012-10-17\", \"Statement\": [\n"
+	 "  {\"Effect\": \"Allow\", \"Action\": [\"kms:Sign\", \"kms:GetPublicKey\", "
+	 "\"kms:DescribeKey\"],\n"
+	 "   \"Resource\": \"arn:aws:kms:REGION:ACCOUNT:key/*\"},\n"
+	 "  {\"Effect\": \"Allow\", \"Action\": [\"kms:CreateKey\", \"kms:TagResource\"], "
+	 "\"Resource\": \"*\"}]}"},
 	{"chmod", "change the mode as it says, and see that the server's user is the owner"},
 };
 
@@ -61,12 +69,16 @@ static const char *remedy_for(const struct conf_keystore *conf, const char *what
 			return remedies[i].remedy;
 		}
 	}
-	return conf->file ? "see that the key directory and its files belong to the user that the "
-			    "server "
-			    "runs as, and may be written by no other"
-			  : "see that the device is there, that its service runs, and that the "
-			    "server's "
-			    "user may reach it; it is tried again without being asked";
+	static const char *const others[] = {
+		[KEYSTORE_PKCS11] = ("see that the device is there, that its service runs, and "
+				     "that the server's "
+				     "user may reach it; it is tried again without being asked"),
+		[KEYSTORE_FILE] = ("see that the key directory and its files belong to the user "
+				   "that the server runs "
+				   "as, and may be written by no other"),
+		[KEYSTORE_KMS] = "do what the message says; it is tried again without being asked",
+	};
+	return others[conf->type];
 }
 
 static void put_step(struct walk *w, const char *step, bool good, const char *text)
@@ -129,7 +141,7 @@ static bool walk_open(struct walk *w)
 	diags_init(&d, 1);
 	enum status st = keystore_open(w->p->ks, &d);
 	keystore_health(w->p->ks, &h);
-	bool token = !w->conf->file;
+	bool token = w->conf->type == KEYSTORE_PKCS11;
 	bool locked = h.state == KEYSTORE_LOCKED;
 	if (st == ST_OK || locked) {
 		put_step(w, token ? "token" : "open", true, token ? "it is there" : "it opens");
@@ -168,7 +180,7 @@ static bool walk_key(struct walk *w, const struct probe_key *k)
 		diags_fini(&d);
 		return true;
 	}
-	snprintf(rest, room, "(id %s): %s", hex_encode(k->id, k->id_len, id),
+	snprintf(rest, room, "(id %s): %s", key_id_text(k->id, k->id_len, id),
 		 up ? said(w, &d, st) : h.detail);
 	put_missing(w, "key", text,
 		    st == ST_ENOENT ? "bring it back into the keystore from its backup: no other "

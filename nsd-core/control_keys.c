@@ -118,7 +118,7 @@ static json_t *key_json(const struct keys_query *q, const struct key *key)
 	return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:s?, s:o}", "role",
 			 key_role_text(key->role), "tag", (int)key->tag, "algorithm",
 			 ALG_ECDSAP256SHA256, "keystore", key->keystore, "id",
-			 hex_encode(key->id, key->id_len, id), "state", key_state_text(key->state),
+			 key_id_text(key->id, key->id_len, id), "state", key_state_text(key->state),
 			 "flags", (int)key->flags, "made", time_json(key->times.made), "published",
 			 time_json(key->times.published), "active", time_json(key->times.active),
 			 "next", end != 0 ? "lifetime-over" : NULL, "next_at", time_json(end));
@@ -134,7 +134,7 @@ static void key_row(const struct keys_query *q, const struct key *key, struct ta
 	table_put(t, "%u", key->tag);
 	table_put(t, "%d", ALG_ECDSAP256SHA256);
 	table_put(t, "%s", key->keystore);
-	table_put(t, "%s", hex_encode(key->id, key->id_len, id));
+	table_put(t, "%s", key_id_text(key->id, key->id_len, id));
 	table_put(t, "%s", key_state_text(key->state));
 	table_put(t, "%s", time_to_text(state_since(key), time));
 	/* Nothing rolls keys over yet: the operator is told, and the key goes on signing. */

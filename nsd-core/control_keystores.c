@@ -22,7 +22,13 @@ static const char *state_word(enum keystore_state state)
 
 static const char *type_word(const struct conf_keystore *c)
 {
-	return c->file ? "file" : "pkcs11";
+	static const char *const words[] = {
+		[KEYSTORE_PKCS11] = "pkcs11",
+		[KEYSTORE_FILE] = "file",
+		[KEYSTORE_KMS] = "aws-kms",
+	};
+
+	return words[c->type];
 }
 
 static void keystore_row(struct table *t, const struct conf_keystore *c,
@@ -62,6 +68,7 @@ static json_t *keystore_json(const struct conf_keystore *c, const struct keystor
 	json_object_set_new(o, "waiting", json_integer((json_int_t)h->waiting));
 	json_object_set_new(o, "pid", h->pid != 0 ? json_integer(h->pid) : json_null());
 	json_object_set_new(o, "restarts", json_integer((json_int_t)h->restarts));
+	json_object_set_new(o, "requests", json_integer((json_int_t)h->requests));
 	return o;
 }
 

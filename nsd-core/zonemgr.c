@@ -63,7 +63,7 @@ enum status keystore_from_conf(const struct conf_keystore *c, const char *key_fo
 {
 	const struct keystore_options opt = {
 		.name = c->name,
-		.type = c->file ? KEYSTORE_FILE : KEYSTORE_PKCS11,
+		.type = c->type,
 		.module = c->module,
 		.token = c->token,
 		.uri = c->uri,
@@ -73,6 +73,11 @@ enum status keystore_from_conf(const struct conf_keystore *c, const char *key_fo
 		.directory = key_folder,
 		.passphrase_file = c->passphrase_file,
 		.isolate = c->isolate,
+		.region = c->region,
+		.endpoint = c->endpoint,
+		.profile = c->profile,
+		.ca_file = c->ca_file,
+		.rate = c->rate,
 		.sessions = c->sessions,
 	};
 
@@ -271,6 +276,12 @@ void zonemgr_stop(struct zonemgr *m)
 	for (size_t i = 0; i < m->zone_count; i++) {
 		atomic_store(&m->states[i].warm.stop, true);
 		atomic_store(&m->states[i].build.yield, true);
+	}
+	/* Builders may wait for them. */
+	for (size_t i = 0; m->keystores != NULL && i < m->conf->keystore_count; i++) {
+		if (m->keystores[i] != NULL) {
+			keystore_stop(m->keystores[i]);
+		}
 	}
 	builder_stop(m->builds);
 	builder_stop(m->warmers);

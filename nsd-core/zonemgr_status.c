@@ -104,7 +104,7 @@ static void check_keystore(const struct conf *conf, const struct conf_keystore *
 	int n = snprintf(folder, sizeof(folder), "%s/keys", conf->server.state);
 	/* Opening would make the folder of key files; where there is none yet nothing can be wrong
 	 * with it. */
-	if (c->file && access(folder, F_OK) != 0) {
+	if (c->type == KEYSTORE_FILE && access(folder, F_OK) != 0) {
 		return;
 	}
 	enum status st =

@@ -2,6 +2,7 @@
 
 #include "nsd-core/base/digest.h"
 #include "nsd-core/base/name.h"
+#include "nsd-core/base/text.h"
 
 #include <stdlib.h>
 
@@ -99,6 +100,18 @@ enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **o
 }
 
 /* RFC 4034 appendix B, for all algorithms but 1. */
+char *key_id_text(const uint8_t *id, size_t len, char *buf)
+{
+	if (len < 4 || memcmp(id, "arn:", 4) != 0) {
+		return hex_encode(id, len, buf);
+	}
+	for (size_t i = 0; i < len; i++) {
+		buf[i] = (char)(id[i] > ' ' && id[i] <= '~' ? id[i] : '?');
+	}
+	buf[len] = '\0';
+	return buf;
+}
+
 uint16_t dnskey_tag(const uint8_t *rdata, size_t len)
 {
 	uint32_t sum = 0;

@@ -33,7 +33,7 @@ struct key {
 	enum key_state state;
 	struct key_times times;
 	char keystore[64];
-	uint8_t id[64]; /* CKA_ID */
+	uint8_t id[HSM_ID_MAX]; /* CKA_ID, ARN */
 	uint8_t id_len;
 	uint16_t flags; /* 257 or 256 */
 	uint16_t tag;	/* RFC 4034 appendix B */
@@ -101,6 +101,10 @@ enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **o
 /* "ksk", "zsk", "csk"; "made", "published", "active", "retired", "removed". Static. */
 const char *key_role_text(enum key_role role);
 const char *key_state_text(enum key_state state);
+
+/* An id for people: a name such as an ARN as it is, octets in hex. 'buf' has TEXT_HEX_SIZE(len);
+ * returns it. */
+char *key_id_text(const uint8_t *id, size_t len, char *buf);
 
 uint16_t dnskey_tag(const uint8_t *rdata, size_t len);
 /* DNSKEY RDATA of a key; returns DNSKEY_LEN. */

@@ -99,7 +99,7 @@ static enum status find_handle(struct keystore *store, const char *zone, const s
 			    "zone %s: %s %u (id %s) is on record and not in keystore %s: bring it "
 			    "back; no other key is made in its place",
 			    zone, key_role_text(key->role), key->tag,
-			    hex_encode(key->id, key->id_len, id), key->keystore);
+			    key_id_text(key->id, key->id_len, id), key->keystore);
 		break;
 	}
 	case ST_ECRYPTO:
@@ -146,9 +146,9 @@ static void throw_away(struct load *l, struct keystore *store, struct hsm_key *h
 	if (keystore_delete(store, handle, &why) != ST_OK) {
 		size_t id_len;
 		const uint8_t *id = hsm_key_id(handle, &id_len);
-		char hex[TEXT_HEX_SIZE(64)];
+		char hex[TEXT_HEX_SIZE(HSM_ID_MAX)];
 		diags_warn(l->d, "zone %s: an unused key (id %s) is left behind in keystore %s",
-			   l->zone, hex_encode(id, id_len, hex), keystore_name(store));
+			   l->zone, key_id_text(id, id_len, hex), keystore_name(store));
 	}
 	diags_fini(&why);
 	hsm_key_unref(handle);

@@ -35,8 +35,8 @@ LIBRARIES = (
     (r"unbound\.h", r"nsd-core/parent"),
     (r"openssl/", r"nsd-core/base/digest\.|hsm/|zones/dkim"),
     (r"libp11\.h|p11-kit/", r"hsm/pkcs11"),
-    (r"curl/", r"hsm/kms"),
-    (r"jansson\.h", r"nsd-core/(control|ctl)|hsm/kms"),
+    (r"curl/", r"hsm/aws_http\."),
+    (r"jansson\.h", r"nsd-core/(control|ctl)|hsm/(kms|aws)"),
     (r"lmdb\.h", r"nsd-core/base/store"),
     (r"yaml\.h", r"nsd-core/conf"),
     (r"microhttpd\.h", r"nsd-core/http"),
@@ -50,12 +50,12 @@ SYSTEM = re.compile(
     r"(assert|byteswap|complex|ctype|dirent|dlfcn|elf|endian|err|errno|fcntl|float|fnmatch|ftw|getopt|glob|grp|"
     r"ifaddrs|inttypes|iso646|langinfo|libgen|limits|link|locale|malloc|math|netdb|poll|pthread|pwd|regex|sched|"
     r"search|semaphore|setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|"
-    r"stdnoreturn|string|strings|sysexits|syslog|termios|tgmath|threads|time|uchar|unistd|utime|wchar|wctype|"
+    r"stdnoreturn|string|strings|sysexits|syslog|termios|tgmath|threads|time|uchar|unistd|utime|wchar|wctype|wordexp|"
     r"immintrin|x86intrin|arm_neon)\.h"
 )
 
 PACKAGES = ("libuv", "liburcu-memb", "liburcu-cds", "libcrypto", "lmdb", "ldns", "p11-kit-1", "libp11",
-            "yaml-0.1", "jansson")
+            "yaml-0.1", "jansson", "libcurl")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 

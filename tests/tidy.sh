@@ -31,7 +31,7 @@ tidy_one() {
 }
 export -f tidy_one
 
-tidy_cflags=$(pkg-config --cflags libuv liburcu-memb libcrypto lmdb ldns p11-kit-1 libp11 yaml-0.1 jansson)
+tidy_cflags=$(pkg-config --cflags libuv liburcu-memb libcrypto lmdb ldns p11-kit-1 libp11 yaml-0.1 jansson libcurl)
 export tidy_cflags
 
 # Every source that the build compiles, but for the tests' own: cmocka's macros are not ours to judge.

@@ -1,5 +1,6 @@
 /* The configuration: any octets. What is accepted must keep the promises of conf.h; what is refused
  * must have said why. */
+#include "hsm/hsm.h"
 #include "nsd-core/conf.h"
 
 #include <stdlib.h>
@@ -43,8 +44,9 @@ static void check(const struct conf *c)
 	for (size_t i = 0; i < c->keystore_count; i++) {
 		const struct conf_keystore *ks = &c->keystores[i];
 		REQUIRE(ks->name != NULL && ks->sessions > 0);
-		REQUIRE(ks->file || (ks->module != NULL &&
-				     (ks->token != NULL || ks->uri != NULL || ks->slot >= 0)));
+		REQUIRE(ks->type != KEYSTORE_PKCS11 ||
+			(ks->module != NULL &&
+			 (ks->token != NULL || ks->uri != NULL || ks->slot >= 0)));
 	}
 	for (size_t i = 0; i < c->policy_count; i++) {
 		check_policy(c, &c->policies[i]);

@@ -1,4 +1,5 @@
 /* The configuration: what is read. */
+#include "hsm/hsm.h"
 #include "nsd-core/conf_schema.h"
 #include "nsd-core/conf_value.h"
 
@@ -56,7 +57,7 @@ static void test_initial_values(void **state)
 	assert_int_equal(s->tcp_idle_ms, 10000);
 	assert_int_equal(s->tcp_clients, 1000);
 	assert_int_equal(s->tcp_clients_per_address, 100);
-	assert_true(c->keystores[0].file);
+	assert_int_equal(c->keystores[0].type, KEYSTORE_FILE);
 	assert_int_equal(c->keystores[0].slot, -1);
 	assert_int_equal(c->keystores[0].sessions, 4);
 	assert_false(p->eager);
@@ -146,7 +147,7 @@ static void test_all_values(void **state)
 	assert_int_equal(s->tcp_clients, 7);
 	assert_int_equal(s->tcp_clients_per_address, 3);
 	assert_string_equal(c->keystores[0].passphrase_file, "/etc/signet/f.pass");
-	assert_false(t->file);
+	assert_int_equal(t->type, KEYSTORE_PKCS11);
 	assert_string_equal(t->module, "/etc/signet/lib/m.so");
 	assert_int_equal(t->slot, 7);
 	assert_string_equal(t->pin_file, "/pin");

@@ -154,8 +154,10 @@ static inline int fixture_setup(void **state)
 	snprintf(fx->state, sizeof(fx->state), "%s/state", dir);
 	snprintf(fx->control, sizeof(fx->control), "%s/run/control.sock", dir);
 	snprintf(fx->path, sizeof(fx->path), "%s/signet.yaml", dir);
-	fx->keystore = (struct conf_keystore){
-		.name = (char *)(uintptr_t) "local", .file = true, .slot = -1, .sessions = 1};
+	fx->keystore = (struct conf_keystore){.name = (char *)(uintptr_t) "local",
+					      .type = KEYSTORE_FILE,
+					      .slot = -1,
+					      .sessions = 1};
 	for (size_t i = 0; i < POLICIES; i++) {
 		fx->policies[i] = (struct conf_policy){
 			.name = (char *)(uintptr_t)(i == POLICY_EAGER ? "eager" : "online"),

@@ -1,0 +1,282 @@
+/* What AWS says and what its files hold: times, JSON, profiles, the names of errors. */
+#include "hsm/aws_sources.h"
+#include "hsm/kms.h"
+#include "tests/tools/hsmtest.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void times_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		enum status st;
+		int64_t expected;
+	} cases[] = {
+		{"1970-01-01T00:00:00Z", ST_OK, 0},
+		{"2026-11-23T09:00:00Z", ST_OK, 1795424400},
+		{"2026-11-23T09:00:00.125Z", ST_OK, 1795424400},
+		{"2026-11-23T09:00:00+00:00", ST_OK, 1795424400},
+		{"2026-11-23T10:30:00+01:30", ST_OK, 1795424400},
+		{"2026-11-23T08:00:00-01:00", ST_OK, 1795424400},
+		{"2026-11-23T09:00:00", ST_EPARSE, 0},
+		{"2026-11-23T09:00:00Zx", ST_EPARSE, 0},
+		{"2026-11-23T09:00:00+1:00", ST_EPARSE, 0},
+		{"2026-11-23T09:00:00+99:00", ST_EPARSE, 0},
+		{"2026-11-23", ST_EPARSE, 0},
+		{"tomorrow", ST_EPARSE, 0},
+		{"", ST_EPARSE, 0},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int64_t t = 0;
+		print_message("%s\n", cases[i].text);
+		assert_int_equal(aws_read_time(cases[i].text, &t), cases[i].st);
+		assert_int_equal(t, cases[i].expected);
+	}
+}
+
+static void json_is_read(void **state)
+{
+	static const struct {
+		const char *text;
+		enum status st;
+		const char *token;
+		int64_t expires;
+	} cases[] = {
+		{"{\"AccessKeyId\": \"a\", \"SecretAccessKey\": \"s\"}", ST_OK, "", 0},
+		{"{\"AccessKeyId\": \"a\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", "
+		 "\"Expiration\": \"1970-01-01T00:01:00Z\", \"more\": [1]}",
+		 ST_OK, "t", 60},
+		{"{\"AccessKeyId\": \"a\", \"SecretAccessKey\": \"s\", \"Expiration\": null}",
+		 ST_OK, "", 0},
+		{"{\"AccessKeyId\": \"a\"}", ST_EPARSE, "", 0},
+		{"{\"AccessKeyId\": \"\", \"SecretAccessKey\": \"s\"}", ST_EPARSE, "", 0},
+		{"{\"AccessKeyId\": 1, \"SecretAccessKey\": \"s\"}", ST_EPARSE, "", 0},
+		{"{\"AccessKeyId\": \"a\", \"SecretAccessKey\": \"s\", \"Expiration\": 5}",
+		 ST_EPARSE, "", 0},
+		{"[]", ST_EPARSE, "", 0},
+		{"{", ST_EPARSE, "", 0},
+		{"", ST_EPARSE, "", 0},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		static struct aws_credentials c;
+		memset(&c, 0, sizeof(c));
+		print_message("%s\n", cases[i].text);
+		assert_int_equal(aws_read_json(cases[i].text, strlen(cases[i].text), "Token", &c),
+				 cases[i].st);
+		if (cases[i].st == ST_OK) {
+			assert_string_equal(c.key, "a");
+			assert_string_equal(c.secret, "s");
+			assert_string_equal(c.token, cases[i].token);
+			assert_int_equal(c.expires_s, cases[i].expires);
+		}
+	}
+}
+
+/* No source but the shared files. */
+static char *only_files(void)
+{
+	static const char *const variables[] = {"AWS_ACCESS_KEY_ID",
+						"AWS_WEB_IDENTITY_TOKEN_FILE",
+						"AWS_PROFILE",
+						"AWS_CONTAINER_CREDENTIALS_FULL_URI",
+						"AWS_REGION",
+						"AWS_DEFAULT_REGION",
+						"AWS_SHARED_CREDENTIALS_FILE",
+						"AWS_CONFIG_FILE",
+						"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"};
+	char *dir = temp_make();
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+		unsetenv(variables[i]);
+	}
+	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+	setenv("HOME", dir, 1);
+	return dir;
+}
+
+static void profiles_are_read(void **state)
+{
+	static const struct {
+		const char *name, *profile, *credentials, *config;
+		enum status st;
+		const char *text; /* the key, or what the fault says */
+	} cases[] = {
+		{"default", NULL, "[default]\naws_access_key_id=a\naws_secret_access_key = s\n",
+		 NULL, ST_OK, "a"},
+		{"no line's end, spaces, comments", NULL,
+		 "# x\n; y\n\n[ default ]\r\nAWS_ACCESS_KEY_ID =  a \r\naws_secret_access_key=s=/+",
+		 NULL, ST_OK, "a"},
+		{"another profile", "b",
+		 "[default]\naws_access_key_id=a\n[b]\naws_access_key_id=k\n"
+		 "aws_secret_access_key=s\n",
+		 NULL, ST_OK, "k"},
+		{"of the configuration", "b", NULL,
+		 "[profile \"b\"]\naws_access_key_id=k\naws_secret_access_key=s\n", ST_OK, "k"},
+		{"what is indented is not ours", NULL,
+		 "[default]\ns3 =\n  aws_access_key_id = no\naws_access_key_id=a\n"
+		 "aws_secret_access_key=s\n",
+		 NULL, ST_OK, "a"},
+		{"a process", NULL, NULL,
+		 "[default]\ncredential_process = /bin/echo '{\"AccessKeyId\": \"p\", "
+		 "\"SecretAccessKey\": \"s\"}'\n",
+		 ST_OK, "p"},
+		{"nothing", NULL, NULL, NULL, ST_EFATAL, "no AWS credentials"},
+		{"no such profile", "c",
+		 "[default]\naws_access_key_id=a\naws_secret_access_key=s\n", NULL, ST_EFATAL,
+		 "no profile c"},
+		{"half", NULL, "[default]\naws_access_key_id=a\n", NULL, ST_EFATAL,
+		 "aws_secret_access_key is missing"},
+		{"not name and value", NULL, "[default]\n\nnonsense\n", NULL, ST_EFATAL,
+		 "credentials:3: not NAME = VALUE"},
+		{"a role", NULL, NULL, "[default]\nrole_arn = arn:x\nsource_profile = y\n",
+		 ST_EFATAL, "'role_arn' is not supported"},
+		{"a process that fails", NULL, NULL, "[default]\ncredential_process = /bin/false\n",
+		 ST_EAGAIN, "/bin/false: it failed"},
+		{"no process", NULL, NULL, "[default]\ncredential_process = /nonexistent\n",
+		 ST_EAGAIN, "/nonexistent"},
+		{"a shell", NULL, NULL, "[default]\ncredential_process = echo $(id)\n", ST_EAGAIN,
+		 "without a shell"},
+		{"a process that says something else", NULL, NULL,
+		 "[default]\ncredential_process = /bin/echo hello\n", ST_EFATAL, "no credentials"},
+		{"a process that says too much", NULL, NULL,
+		 "[default]\ncredential_process = /bin/cat /dev/zero\n", ST_EAGAIN, "too much"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct aws_chain *chain = NULL;
+		struct fault f = {.text = ""};
+		static struct aws_credentials c;
+		char *dir = only_files();
+		char credentials[300];
+		char config[300];
+		print_message("%s\n", cases[i].name);
+		snprintf(credentials, sizeof(credentials), "%s/credentials", dir);
+		snprintf(config, sizeof(config), "%s/config", dir);
+		setenv("AWS_SHARED_CREDENTIALS_FILE", credentials, 1);
+		setenv("AWS_CONFIG_FILE", config, 1);
+		if (cases[i].credentials != NULL) {
+			file_write(credentials, cases[i].credentials);
+		}
+		if (cases[i].config != NULL) {
+			file_write(config, cases[i].config);
+		}
+		assert_int_equal(aws_chain_new(cases[i].profile, "us-east-1", NULL, &chain), ST_OK);
+		assert_int_equal(aws_credentials_get(chain, &c, &f), cases[i].st);
+		if (cases[i].st == ST_OK) {
+			assert_string_equal(c.key, cases[i].text);
+		} else {
+			print_message("  %s\n", f.text);
+			assert_non_null(strstr(f.text, cases[i].text));
+		}
+		aws_chain_free(chain);
+		temp_remove(dir);
+	}
+}
+
+static void regions_are_found(void **state)
+{
+	char region[AWS_REGION_MAX];
+	char *dir = only_files();
+	char config[300];
+	(void)state;
+	snprintf(config, sizeof(config), "%s/config", dir);
+	setenv("AWS_CONFIG_FILE", config, 1);
+	assert_int_equal(aws_region(NULL, region), ST_ENOENT);
+	file_write(config, "[default]\nregion = eu-west-1\n[profile b]\nregion=eu-north-1\n");
+	assert_int_equal(aws_region(NULL, region), ST_OK);
+	assert_string_equal(region, "eu-west-1");
+	assert_int_equal(aws_region("b", region), ST_OK);
+	assert_string_equal(region, "eu-north-1");
+	setenv("AWS_DEFAULT_REGION", "us-west-1", 1);
+	assert_int_equal(aws_region("b", region), ST_OK);
+	assert_string_equal(region, "us-west-1");
+	setenv("AWS_REGION", "us-east-2", 1);
+	assert_int_equal(aws_region("b", region), ST_OK);
+	assert_string_equal(region, "us-east-2");
+	temp_remove(dir);
+}
+
+/* Lent ones are asked for anew before they end, and what is still good serves meanwhile. */
+static void they_are_renewed_in_time(void **state)
+{
+	struct aws_chain *chain = NULL;
+	struct fault f = {.text = ""};
+	static struct aws_credentials c;
+	char *dir = only_files();
+	char config[300];
+	char text[400];
+	(void)state;
+	snprintf(config, sizeof(config), "%s/config", dir);
+	setenv("AWS_CONFIG_FILE", config, 1);
+	snprintf(text, sizeof(text), "[default]\ncredential_process = /bin/cat %s/lent\n", dir);
+	file_write(config, text);
+	/* Far from their end: asked for once. */
+	file_write(temp_path(dir, "lent"), "{\"AccessKeyId\": \"one\", \"SecretAccessKey\": \"s\", "
+					   "\"Expiration\": \"2999-01-01T00:00:00Z\"}");
+	assert_int_equal(aws_chain_new(NULL, "us-east-1", NULL, &chain), ST_OK);
+	assert_int_equal(aws_credentials_get(chain, &c, &f), ST_OK);
+	file_write(temp_path(dir, "lent"), "{\"AccessKeyId\": \"two\", \"SecretAccessKey\": \"s\", "
+					   "\"Expiration\": \"1999-01-01T00:00:00Z\"}");
+	assert_int_equal(aws_credentials_get(chain, &c, &f), ST_OK);
+	assert_string_equal(c.key, "one");
+	/* Refused: the source is asked again. */
+	aws_credentials_refused(chain, &c);
+	assert_int_equal(aws_credentials_get(chain, &c, &f), ST_OK);
+	assert_string_equal(c.key, "two");
+	/* These have ended: asked for each time. */
+	file_write(temp_path(dir, "lent"),
+		   "{\"AccessKeyId\": \"three\", \"SecretAccessKey\": \"s\"}");
+	assert_int_equal(aws_credentials_get(chain, &c, &f), ST_OK);
+	assert_string_equal(c.key, "three");
+	aws_chain_free(chain);
+	temp_remove(dir);
+}
+
+static void errors_have_their_class(void **state)
+{
+	static const struct {
+		const char *name;
+		long status;
+		enum kms_class expected;
+	} cases[] = {
+		{"ThrottlingException", 400, KMS_THROTTLED},
+		{"", 429, KMS_THROTTLED},
+		{"KMSInternalException", 500, KMS_AWAY},
+		{"", 503, KMS_AWAY},
+		{"", 200, KMS_AWAY},
+		{"", 302, KMS_AWAY},
+		{"NotFoundException", 400, KMS_NOT_FOUND},
+		{"DisabledException", 400, KMS_KEY_STATE},
+		{"KMSInvalidStateException", 400, KMS_KEY_STATE},
+		{"AccessDeniedException", 400, KMS_DENIED},
+		{"", 403, KMS_DENIED},
+		{"ExpiredTokenException", 400, KMS_CREDENTIALS},
+		{"ValidationException", 400, KMS_INVALID},
+		{"SomethingNew", 400, KMS_INVALID},
+		{"SomethingNew", 500, KMS_AWAY},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("%s %ld\n", cases[i].name, cases[i].status);
+		assert_int_equal(kms_classify(cases[i].name, cases[i].status), cases[i].expected);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(times_are_read),
+		cmocka_unit_test(json_is_read),
+		cmocka_unit_test(profiles_are_read),
+		cmocka_unit_test(regions_are_found),
+		cmocka_unit_test(they_are_renewed_in_time),
+		cmocka_unit_test(errors_have_their_class),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,5 +1,7 @@
 """Chains of NSEC3s: as other signers make them, and put in the place of another chain while the zone is served."""
 
+import base64
+import hashlib
 import os
 import random
 import signal
@@ -8,6 +10,7 @@ import threading
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.query
 import dns.rdatatype
 import pytest
@@ -155,6 +158,95 @@ def one_line(text):
         elif open_at is not None and line.rstrip().endswith(")"):
             open_at = None
     return "\n".join(line.replace("(", " ").replace(")", " ") if "NSEC3" in line else line for line in out)
+
+
+# What answers prove (RFC 5155 8).
+
+def hashed(name):
+    digest = hashlib.sha1(dns.name.from_text(name).canonicalize().to_wire()).digest()
+    return base64.b32hexencode(digest).decode().lower()
+
+
+class Proof:
+    """The NSEC3s of an answer, each signed."""
+
+    def __init__(self, reply):
+        self.all = {}
+        for rrset in reply.authority:
+            assert rrset.rdtype != dns.rdatatype.NSEC
+            if rrset.rdtype == dns.rdatatype.NSEC3:
+                text = rrset[0].to_text().split()
+                self.all[rrset.name.labels[0].decode()] = (int(text[1]), text[4], set(text[5:]))
+        self.used = set()
+
+    def types(self, name):
+        """Those at the name; None: no NSEC3 matches it."""
+        found = self.all.get(hashed(name))
+        if found is not None:
+            self.used.add(hashed(name))
+        return None if found is None else found[2]
+
+    def covers(self, name, opt_out=False):
+        want = hashed(name)
+        for owner, (flags, following, _) in self.all.items():
+            if owner < want < following or (following <= owner and (want > owner or want < following)):
+                self.used.add(owner)
+                return flags == (1 if opt_out else 0)
+        return False
+
+    def no_more(self):
+        return self.used == set(self.all)
+
+
+@pytest.mark.parametrize("kind", [NSEC3, OPT_OUT], ids=["nsec3", "opt-out"])
+def test_answers_prove_what_they_say(tmp_path, run, kind):
+    path = str(tmp_path / "zone")
+    write_zone(path, 1, 60)
+    server = run(Signet, tmp_path, configure({"name": "token", "type": "file"}, path, **kind))
+    opt_out = kind is OPT_OUT
+
+    def proof(name, rdtype, rcode=0):
+        reply = ask(server, f"{name}.{ZONE}", rdtype)
+        # Cold ones too are signed.
+        if any(r.rdtype == dns.rdatatype.SOA for r in reply.authority) or reply.answer:
+            assert_signed(reply, rcode)
+        assert reply.rcode() == rcode
+        return Proof(reply)
+
+    # A name that is not there: closest encloser, next closer, wildcard.
+    p = proof("a.b.nothing", "A", 3)
+    assert "SOA" in p.types(ZONE) and p.covers(f"nothing.{ZONE}", opt_out) and p.covers(f"*.{ZONE}", opt_out)
+    assert p.no_more()
+    p = proof("x.under.ent", "A", 3)
+    assert p.types(f"under.ent.{ZONE}") == set() and p.covers(f"x.under.ent.{ZONE}", opt_out)
+    assert p.covers(f"*.under.ent.{ZONE}", opt_out) and p.no_more()
+    # A name whose hash is a name of the chain is not one of the zone (7.2.8).
+    p = proof(hashed(f"h000001.{ZONE}"), "A", 3)
+    assert "SOA" in p.types(ZONE) and p.covers(f"{hashed(f'h000001.{ZONE}')}.{ZONE}", opt_out)
+    # No data: at a name, at empty non-terminals.
+    p = proof("h000001", "TXT")
+    assert p.types(f"h000001.{ZONE}") == {"A", "RRSIG"} and p.no_more()
+    for name in ("ent", "under.ent"):
+        p = proof(name, "A")
+        assert p.types(f"{name}.{ZONE}") == set() and p.no_more()
+    # Wildcards: an answer needs the next closer name only; no data the wildcard's types, too.
+    p = proof("some.wild", "TXT")
+    assert p.covers(f"some.wild.{ZONE}", opt_out) and p.no_more()
+    p = proof("some.wild", "MX")
+    assert p.types(f"wild.{ZONE}") == set() and p.covers(f"some.wild.{ZONE}", opt_out)
+    assert p.types(f"*.wild.{ZONE}") == {"TXT", "RRSIG"} and p.no_more()
+    # Delegations, and DS at them: without DS the chain says so, or with opt-out nothing of the name.
+    assert not proof("x.cut0", "A").all
+    for name, rdtype in (("x.cut1", "A"), ("cut1", "DS")):
+        p = proof(name, rdtype)
+        if opt_out:
+            assert "SOA" in p.types(ZONE) and p.covers(f"cut1.{ZONE}", True) and p.types(f"cut1.{ZONE}") is None
+        else:
+            assert p.types(f"cut1.{ZONE}") == {"NS"}
+        assert p.no_more()
+    reply = ask(server, f"cut0.{ZONE}", "DS")
+    assert_signed(reply, 0)
+    assert not Proof(reply).all
 
 
 # From one chain to another.

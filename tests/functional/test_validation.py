@@ -147,10 +147,11 @@ def test_unbound_every_name(signed, tmp_path, run, seed, request):
     assert not wrong and not bogus, "\n".join(wrong[:40] + bogus[:20]) + f"\n{len(wrong)} wrong of {len(questions)}"
 
 
-def test_cold_answers_are_signed(tmp_path, token, run):
+@pytest.mark.parametrize("kind", DENIALS, ids=["nsec", "nsec3", "opt-out"])
+def test_cold_answers_are_signed(tmp_path, token, run, kind):
     """The first answers come before the zone is warm: each waits for its signature, none goes without."""
     paths = zonedata.make(str(tmp_path), {"nasty.test": ("nasty", None)})
-    conf = {"keystores": [token.keystore(sessions=1)], "policies": [policy()],
+    conf = {"keystores": [token.keystore(sessions=1)], "policies": [policy(**kind)],
             "zones": [{"name": "nasty.test", "file": paths["nasty.test"], "policy": "default"}]}
     server = run(Signet, tmp_path, conf, env=token.env)
     for name in ("web", "nothing.ent", "a.b.c.d.ent", "some.wild", "securecut"):

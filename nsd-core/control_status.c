@@ -59,12 +59,24 @@ static bool has_problem(const struct zone_status *s)
 	return s->last_error[0] != '\0' || s->signing == SIGNING_WAITING;
 }
 
+/* Until when everything signed verifies, if no keystore signs any more. */
+static const char *safe_text(const struct zone_status *s, char buf[24])
+{
+	return s->signing == SIGNING_NONE || s->sign.safe_until == INT64_MAX ||
+			       s->sign.safe_until == 0
+		       ? "-"
+		       : time_to_text(s->sign.safe_until, buf);
+}
+
+#define ZONE_COLUMNS 6
+
 static void zone_head(struct table *t)
 {
 	table_put(t, "ZONE");
 	table_put(t, "SERIAL");
 	table_put(t, "NAMES");
 	table_put(t, "SIGNING");
+	table_put(t, "SAFE UNTIL");
 	table_put(t, "NEXT EVENT");
 }
 
@@ -72,6 +84,7 @@ static void zone_row(struct table *t, const struct zone *z, const struct zone_st
 {
 	char name[NAME_TEXT_MAX];
 	char signing[48];
+	char safe[24];
 	char event[96];
 
 	table_put(t, "%s", name_to_text(z->name, name));
@@ -83,6 +96,7 @@ static void zone_row(struct table *t, const struct zone *z, const struct zone_st
 		table_put(t, "-");
 	}
 	table_put(t, "%s", signing_text(z, s, signing));
+	table_put(t, "%s", safe_text(s, safe));
 	table_put(t, "%s", event_text(s, event));
 }
 
@@ -112,6 +126,7 @@ static json_t *zone_json(const struct zone *z, const struct zone_status *s)
 /* What 'status' counts. */
 struct summary {
 	size_t zones, loaded, problems, warming;
+	int64_t safe_until; /* the least of all zones that are signed; INT64_MAX: there is none */
 };
 
 static void count_zone(struct summary *sum, const struct zone_status *s)
@@ -120,6 +135,10 @@ static void count_zone(struct summary *sum, const struct zone_status *s)
 	sum->loaded += s->loaded;
 	sum->problems += has_problem(s);
 	sum->warming += s->loaded && s->signing == SIGNING_WARMING;
+	if (s->signing != SIGNING_NONE && s->sign.safe_until != 0 &&
+	    s->sign.safe_until < sum->safe_until) {
+		sum->safe_until = s->sign.safe_until;
+	}
 }
 
 /* The zones that are shown: those with problems, then as many of the others as there is room for.
@@ -131,7 +150,7 @@ static void print_zones(struct control *c, FILE *f, json_t *list, struct summary
 	struct zone *const *zones = zonemgr_zones(c->mgr, &count);
 	struct table t;
 
-	table_init(&t, 5);
+	table_init(&t, ZONE_COLUMNS);
 	zone_head(&t);
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < count; i++) {
@@ -203,10 +222,11 @@ static json_t *workers_json(const struct control *c)
 void status_run(struct request *r)
 {
 	struct control *c = r->conn->control;
-	struct summary sum = {.zones = 0};
+	struct summary sum = {.safe_until = INT64_MAX};
 	struct reply_text zones;
 	struct reply_text text;
 	char up[32];
+	char safe[24];
 	json_t *zone_list = json_array();
 	json_t *keystore_list = json_array();
 	int64_t uptime_s = (clock_mono_ms() - c->started_ms) / 1000;
@@ -232,17 +252,21 @@ void status_run(struct request *r)
 		if (sum.problems > 0) {
 			fprintf(text.f, ", %zu with problems", sum.problems);
 		}
+		if (sum.safe_until != INT64_MAX) {
+			fprintf(text.f, ", safe until %s", time_to_text(sum.safe_until, safe));
+		}
 		fprintf(text.f, "\n\n%s", r->reply.text != NULL ? r->reply.text : "");
 	}
 	reply_text_close(&text, &r->reply);
 	r->reply.data = json_pack(
-		"{s:i, s:s, s:I, s:o, s:I, s:f, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "version",
-		CONTROL_VERSION, "server", SIGNET_VERSION, "uptime_s", (json_int_t)uptime_s,
-		"started", time_json(c->started_s), "queries", (json_int_t)control_queries(c),
-		"queries_per_s", query_rate(c), "zone_counts", "all", (json_int_t)sum.zones,
-		"loaded", (json_int_t)sum.loaded, "warming", (json_int_t)sum.warming, "problems",
-		(json_int_t)sum.problems, "zones", zone_list, "keystores", keystore_list, "workers",
-		workers_json(c));
+		"{s:i, s:s, s:I, s:o, s:I, s:f, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:o}",
+		"version", CONTROL_VERSION, "server", SIGNET_VERSION, "uptime_s",
+		(json_int_t)uptime_s, "started", time_json(c->started_s), "queries",
+		(json_int_t)control_queries(c), "queries_per_s", query_rate(c), "zone_counts",
+		"all", (json_int_t)sum.zones, "loaded", (json_int_t)sum.loaded, "warming",
+		(json_int_t)sum.warming, "problems", (json_int_t)sum.problems, "safe_until",
+		time_json(sum.safe_until), "zones", zone_list, "keystores", keystore_list,
+		"workers", workers_json(c));
 	request_finish(r);
 }
 
@@ -255,7 +279,7 @@ void zone_list_run(struct request *r)
 	struct table t;
 	json_t *list = json_array();
 
-	table_init(&t, 5);
+	table_init(&t, ZONE_COLUMNS);
 	zone_head(&t);
 	for (size_t i = 0; i < count; i++) {
 		struct zone_status s;

@@ -1,5 +1,6 @@
 """Signatures outlive the server: what a restart finds is not signed again, and no keystore is needed for it."""
 
+import datetime
 import os
 import random
 import signal
@@ -49,6 +50,22 @@ def rrsigs(text):
     return sorted(line for line in text.splitlines() if "RRSIG" in line.split()[:5])
 
 
+def first_end(text):
+    """The earliest expiration in a dump, as status writes times."""
+    ends = [line.split()[line.split().index("RRSIG") + 5] for line in rrsigs(text)]
+    return datetime.datetime.strptime(min(ends), "%Y%m%d%H%M%S").strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def assert_safe_until(server, text):
+    """What status calls safe: in the zone's line, in the first one, and in JSON."""
+    end = first_end(text)
+    data = server.ctl_json("status")
+    assert data["safe_until"] == end and shown(server)["safe_until"] == end
+    lines = server.ctl("status").stdout.splitlines()
+    assert f"safe until {end}" in lines[0]
+    assert any(line.startswith(ZONE) and end in line for line in lines), lines
+
+
 def ask(server, name, rdtype="A"):
     q = dns.message.make_query(name, rdtype, use_edns=0, want_dnssec=True)
     return dns.query.udp_with_fallback(q, server.address, port=server.port, timeout=20)[0]
@@ -79,6 +96,7 @@ def test_keystore_dead_over_a_restart(tmp_path, run, signing):
     server = run(Signet, tmp_path, configure(token, path, signing=signing), env=token.env)
     text = server.wait_complete(ZONE)
     verify(tmp_path, text)
+    assert_safe_until(server, text)
     before = serial(server)
     assert server.stop() == 0, server.text()
 
@@ -95,6 +113,7 @@ def test_keystore_dead_over_a_restart(tmp_path, run, signing):
     dead = server.wait_complete(ZONE)
     verify(tmp_path, dead)
     assert rrsigs(dead) == rrsigs(text)
+    assert_safe_until(server, dead)
     assert made(server) == 0
 
     # And back again, without a restart: what is edited is signed.

@@ -171,6 +171,14 @@ static enum status remove_key(struct host *h, const struct host_request *rq, str
 	return st == ST_OK ? h->be->remove(h->dev, key, f) : st;
 }
 
+static void put_guard(struct host *h, struct host_reply *reply)
+{
+	if (h->be->guard_get != NULL) {
+		reply->guard_len =
+			(uint32_t)h->be->guard_get(h->dev, reply->guard, sizeof(reply->guard));
+	}
+}
+
 static enum status open_device(struct host *h, const struct host_request *rq,
 			       struct host_reply *reply, struct fault *f)
 {
@@ -178,10 +186,7 @@ static enum status open_device(struct host *h, const struct host_request *rq,
 		h->be->guard_set(h->dev, rq->more.guard.data, rq->more.guard.len);
 	}
 	enum status st = h->be->open(h->dev, f);
-	if (h->be->guard_get != NULL) {
-		reply->guard_len =
-			(uint32_t)h->be->guard_get(h->dev, reply->guard, sizeof(reply->guard));
-	}
+	put_guard(h, reply);
 	return st;
 }
 
@@ -224,15 +229,18 @@ static bool is_request(const struct host_request *rq, ssize_t n, bool of_lane)
 	       (n == (ssize_t)sizeof(*rq) && rq->more.guard.len <= sizeof(rq->more.guard.data));
 }
 
-static bool finish(int fd, struct host_reply *reply, enum status st, const struct fault *f,
-		   bool whole)
+static bool finish(struct host *h, int fd, struct host_reply *reply, enum status st,
+		   const struct fault *f)
 {
 	reply->status = (int32_t)st;
 	if (st != ST_OK) {
+		if (f->kind == FAULT_PIN) {
+			put_guard(h, reply);
+		}
 		reply->kind = (uint32_t)f->kind;
 		memcpy(reply->text, f->text, sizeof(reply->text));
 	}
-	return answer(fd, reply, whole || st != ST_OK);
+	return answer(fd, reply, fd == HOST_FD || st != ST_OK);
 }
 
 static void *lane_main(void *arg)
@@ -244,7 +252,7 @@ static void *lane_main(void *arg)
 		struct host_reply reply = {.number = rq.number};
 		struct fault f = {.kind = FAULT_REQUEST};
 		enum status st = sign(l, &rq, &reply, &f);
-		if (!finish(l->fd, &reply, st, &f, false)) {
+		if (!finish(l->host, l->fd, &reply, st, &f)) {
 			break;
 		}
 	}
@@ -283,7 +291,7 @@ static void serve_calls(struct host *h)
 		default:
 			return;
 		}
-		if (!finish(HOST_FD, &reply, st, &f, true)) {
+		if (!finish(h, HOST_FD, &reply, st, &f)) {
 			return;
 		}
 	}

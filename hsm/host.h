@@ -58,10 +58,10 @@ struct host_reply {
 	uint8_t point[HSM_PUBLIC_LEN];
 	uint32_t len; /* of the signature */
 	uint8_t signature[256];
-	/* Only where it failed, and of HOST_OPEN. */
+	/* Only where it failed, and of calls. */
 	uint32_t kind; /* enum fault_kind */
 	char text[160];
-	uint32_t guard_len;
+	uint32_t guard_len; /* of HOST_OPEN, and wherever the PIN is at fault */
 	uint8_t guard[HOST_GUARD_MAX];
 };
 

@@ -39,8 +39,8 @@ struct child {
 
 struct device {
 	const struct keystore_options *opt;
-	pthread_mutex_t lock;  /* child, restarts, cancelled, lanes_given */
-	pthread_mutex_t calls; /* one call at a time over 'calls', and the guard */
+	pthread_mutex_t lock;  /* child, restarts, cancelled, lanes_given, guard */
+	pthread_mutex_t calls; /* one call at a time over 'calls' */
 	struct child *child;   /* NULL: none */
 	uint64_t started;
 	bool cancelled;
@@ -273,11 +273,23 @@ static enum status exchange(int fd, const struct host_request *rq, size_t len,
 		       : ST_EIO;
 }
 
+/* What a process knew of refused PINs is for those after it. */
+static void guard_keep(struct device *dev, const struct host_reply *reply)
+{
+	if (reply->guard_len > 0) {
+		pthread_mutex_lock(&dev->lock);
+		memcpy(dev->guard, reply->guard, reply->guard_len);
+		dev->guard_len = reply->guard_len;
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
 /* What came of an exchange, for the keystore; a process that failed is dropped. */
 static enum status conclude(struct device *dev, struct child *c, enum status st, int timeout_ms,
 			    const struct host_reply *reply, struct fault *f)
 {
 	if (st == ST_OK) {
+		guard_keep(dev, reply);
 		if (reply->status != ST_OK) {
 			char text[sizeof(reply->text) + 1];
 			memcpy(text, reply->text, sizeof(reply->text));
@@ -410,15 +422,11 @@ static enum status iso_open(struct device *dev, struct fault *f)
 	if (st != ST_OK) {
 		return st;
 	}
+	pthread_mutex_lock(&dev->lock);
 	rq.more.guard.len = dev->guard_len;
 	memcpy(rq.more.guard.data, dev->guard, dev->guard_len);
-	reply.guard_len = 0;
-	st = call(dev, &rq, CALL_MS, &reply, f);
-	if (reply.guard_len > 0 && reply.guard_len <= sizeof(dev->guard)) {
-		memcpy(dev->guard, reply.guard, reply.guard_len);
-		dev->guard_len = reply.guard_len;
-	}
-	return st;
+	pthread_mutex_unlock(&dev->lock);
+	return call(dev, &rq, CALL_MS, &reply, f);
 }
 
 static enum status iso_probe(struct device *dev, struct fault *f)

@@ -481,9 +481,21 @@ static enum status device_probe(struct device *dev, struct fault *f)
 	return st;
 }
 
+/* Lanes may be logging in; a doubt that no log-in has turned into a refusal yet is one elsewhere. */
 static size_t guard_get(struct device *dev, uint8_t *out, size_t room)
 {
-	return pin_guard_save(&dev->pin, out, room);
+	struct p11_module *m = dev->module;
+	if (m != NULL) {
+		pthread_mutex_lock(&m->serial);
+	}
+	if (atomic_exchange(&dev->pin_doubted, false)) {
+		pin_block(&dev->pin);
+	}
+	size_t len = pin_guard_save(&dev->pin, out, room);
+	if (m != NULL) {
+		pthread_mutex_unlock(&m->serial);
+	}
+	return len;
 }
 
 static void guard_set(struct device *dev, const uint8_t *data, size_t len)

@@ -9,6 +9,7 @@
  *         short  C_Sign: leave out the first octet
  *         der    C_Sign: re-encode as DER
  *         wrong  C_Sign: spoil the signature
+ *         forget C_SignInit: log out, and have the next C_Login return VALUE, uncounted
  * A line works for TIMES calls (-1: for ever), counted per ID over all processes (in the file
  * P11WRAP_CONTROL.used); a new ID counts from the start. */
 #include "hsm/verify.h"
@@ -165,8 +166,6 @@ FORWARD(GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count),
 FORWARD(OpenSession,
 	(CK_SLOT_ID slot, CK_FLAGS flags, void *app, CK_NOTIFY notify, CK_SESSION_HANDLE *session),
 	(slot, flags, app, notify, session))
-FORWARD(Login, (CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len),
-	(session, user, pin, len))
 FORWARD(GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info))
 FORWARD(FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *wanted, CK_ULONG count),
 	(session, wanted, count))
@@ -175,8 +174,32 @@ FORWARD(GenerateKeyPair,
 	 CK_ATTRIBUTE *priv, CK_ULONG priv_count, CK_OBJECT_HANDLE *pub_out,
 	 CK_OBJECT_HANDLE *priv_out),
 	(session, mechanism, pub, pub_count, priv, priv_count, pub_out, priv_out))
-FORWARD(SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
-	(session, mechanism, key))
+
+/* What C_Login says next; 0: what the module does. */
+static _Atomic(CK_RV) login_says;
+
+static CK_RV wrap_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin,
+			CK_ULONG len)
+{
+	struct rule rule = rule_take("C_Login");
+	CK_RV says = atomic_exchange(&login_says, CKR_OK);
+	if (says != CKR_OK || strcmp(rule.action, "rv") == 0) {
+		return says != CKR_OK ? says : rule.value;
+	}
+	return real->C_Login(session, user, pin, len);
+}
+
+static CK_RV wrap_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct rule rule = rule_take("C_SignInit");
+	if (strcmp(rule.action, "forget") == 0) {
+		(void)real->C_Logout(session);
+		atomic_store(&login_says, rule.value);
+		return CKR_USER_NOT_LOGGED_IN;
+	}
+	return strcmp(rule.action, "rv") == 0 ? rule.value
+					      : real->C_SignInit(session, mechanism, key);
+}
 
 static CK_RV wrap_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *sig,
 		       CK_ULONG *sig_len)

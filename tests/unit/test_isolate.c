@@ -118,6 +118,9 @@ static void a_stopped_process_is_killed(void **state)
 	p11_make_key(fx);
 	pid_t pid = health_of(fx).pid;
 	assert_int_equal(kill(pid, SIGSTOP), 0);
+	/* Until all its threads have. */
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
 	assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
 	EVENTUALLY(sign_one(fx->ks, fx->key) == ST_OK);
 	assert_int_not_equal(health_of(fx).pid, pid);
@@ -190,6 +193,42 @@ static void a_refused_pin_stays_refused_over_restarts(void **state)
 	file_write(fx->pin, PIN "\n");
 	EVENTUALLY(p11_state(fx) == KEYSTORE_UP);
 	assert_int_equal(wrap_calls("C_Login"), 2);
+	no_child_is_left(fx);
+}
+
+/* It is not only opening that finds out. */
+static void a_pin_refused_in_a_lane_stays_refused(void **state)
+{
+	struct p11_fixture *fx = *state;
+	static const struct {
+		const char *name, *function, *action;
+		unsigned long value;
+		unsigned logins;
+	} cases[] = {
+		{"the token has forgotten us, and its PIN is another", "C_SignInit", "forget", 0xa0,
+		 1},
+		{"a signature finds the PIN locked", "C_Sign", "rv", 0xa4, 0},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("%s\n", cases[i].name);
+		file_write(fx->pin, PIN "\n");
+		use(fx, 1, 0);
+		p11_make_key(fx);
+		unsigned before = wrap_calls("C_Login");
+		file_write(fx->pin, "0000\n");
+		wrap_rule(cases[i].function, cases[i].action, cases[i].value, 1);
+		assert_int_equal(sign_one(fx->ks, fx->key), ST_EAGAIN);
+		assert_int_equal(p11_state(fx), KEYSTORE_LOCKED);
+		for (unsigned k = 0; k < 3; k++) {
+			assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
+		}
+		assert_int_equal(wrap_calls("C_Login"), before + cases[i].logins);
+		wrap_clear();
+		file_write(fx->pin, PIN "\n");
+		EVENTUALLY(p11_state(fx) == KEYSTORE_UP);
+		hsm_key_unref(fx->key);
+		fx->key = NULL;
+	}
 	no_child_is_left(fx);
 }
 
@@ -296,6 +335,7 @@ int main(int argc, char **argv)
 		TEST(a_stopped_process_is_killed),
 		TEST(the_end_waits_for_no_module),
 		TEST(a_refused_pin_stays_refused_over_restarts),
+		TEST(a_pin_refused_in_a_lane_stays_refused),
 		TEST(descriptors_may_run_out),
 		TEST(its_lies_are_not_believed),
 		TEST(each_keystore_has_its_own),

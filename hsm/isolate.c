@@ -108,8 +108,10 @@ static void child_end(struct child *c, int patience_ms)
 	if (patience_ms == 0 || poll(&p, 1, patience_ms) != 1) {
 		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
 	}
+	/* Linux may say so a moment before there is something to reap: it is waited for. */
 	if (poll(&p, 1, REAP_MS) == 1) {
-		waitpid(c->pid, NULL, WNOHANG);
+		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) {
+		}
 	}
 	c->pid = 0;
 }

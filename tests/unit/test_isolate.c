@@ -35,7 +35,8 @@ static void use(struct p11_fixture *fx, unsigned sessions, unsigned patience_ms)
 	assert_int_equal(keystore_new(&opt, &fx->ks, NULL), ST_OK);
 }
 
-/* No process of ours is left, ended or not. */
+/* No process of ours is left, ended or not. (What has ended may be seen as such a moment before it
+ * can be reaped: a process that was not waited for then stayed.) */
 static void no_child_is_left(struct p11_fixture *fx)
 {
 	keystore_free(fx->ks);

@@ -143,6 +143,7 @@ void aws_chain_free(struct aws_chain *c)
 
 void aws_chain_cancel(struct aws_chain *c)
 {
+	atomic_store(&c->cancelled, true);
 	aws_http_cancel(c->http);
 }
 
@@ -155,6 +156,10 @@ static enum status search(struct aws_chain *c, struct aws_credentials *out, stru
 		aws_from_container,   aws_from_instance,
 	};
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		if (atomic_load(&c->cancelled)) {
+			fault_set(f, FAULT_DEVICE, "the keystore ends");
+			return ST_EAGAIN;
+		}
 		memset(out, 0, sizeof(*out));
 		enum status st = sources[i](c, out, f);
 		if (st != ST_ENOENT) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wordexp.h>
@@ -19,6 +20,7 @@
 #define VALUE_MAX   AWS_TOKEN_MAX
 #define PROCESS_MS  30000
 #define PROCESS_MAX 65536
+#define LOOK_MS	    100 /* how often a search looks whether it is to end */
 
 enum status aws_read_file(const char *path, size_t max, char **out)
 {
@@ -189,24 +191,44 @@ static enum status read_shared(const char *variable, const char *in_home, const 
 	return st;
 }
 
-/* Standard output of a child until its end; false: too much, or too late. */
-static bool collect(int fd, char *out, size_t *len)
+/* Until there is something to read of fd, or none is to be waited for any more: then false. */
+static bool wait_readable(int fd, int64_t until_ms, const _Atomic(bool) *cancelled)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	while (!atomic_load(cancelled)) {
+		int64_t left_ms = until_ms - clock_mono_ms();
+		int ready =
+			left_ms > 0 ? poll(&p, 1, left_ms < LOOK_MS ? (int)left_ms : LOOK_MS) : -1;
+		if (ready > 0) {
+			return true;
+		}
+		if (left_ms <= 0 || (ready < 0 && errno != EINTR)) {
+			return false;
+		}
+	}
+	return false;
+}
+
+/* Standard output of a child until its end, and that of the child; false: too much, or too late. */
+static bool collect(int fd, pid_t pid, const _Atomic(bool) *cancelled, char *out, size_t *len)
 {
 	int64_t until_ms = clock_mono_ms() + PROCESS_MS;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ssize_t n = 1;
 	*len = 0;
-	for (;;) {
-		int64_t left_ms = until_ms - clock_mono_ms();
-		int ready = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
-		if (ready < 0 && errno == EINTR) {
-			continue;
-		}
-		ssize_t n = ready > 0 ? read(fd, out + *len, PROCESS_MAX - *len) : -1;
-		if (n <= 0) {
-			return n == 0 && *len < PROCESS_MAX;
-		}
-		*len += (size_t)n;
+	while (n > 0 && wait_readable(fd, until_ms, cancelled)) {
+		n = read(fd, out + *len, PROCESS_MAX - *len);
+		*len += n > 0 ? (size_t)n : 0;
 	}
+	if (n != 0 || *len == PROCESS_MAX) {
+		return false;
+	}
+	/* It may have closed its output and go on. */
+	int ended = (int)syscall(SYS_pidfd_open, pid, 0);
+	bool whole = ended >= 0 && wait_readable(ended, until_ms, cancelled);
+	if (ended >= 0) {
+		close(ended);
+	}
+	return whole;
 }
 
 static enum status spawn(char **argv, int *out, pid_t *pid)
@@ -239,7 +261,8 @@ static enum status spawn(char **argv, int *out, pid_t *pid)
 	return ST_OK;
 }
 
-enum status aws_run(const char *command, char **out, struct fault *f)
+enum status aws_run(const char *command, const _Atomic(bool) *cancelled, char **out,
+		    struct fault *f)
 {
 	wordexp_t words;
 	pid_t pid = 0;
@@ -255,10 +278,11 @@ enum status aws_run(const char *command, char **out, struct fault *f)
 	char *text = malloc(PROCESS_MAX + 1);
 	enum status st = text != NULL ? spawn(words.we_wordv, &fd, &pid) : ST_ENOMEM;
 	if (st == ST_OK && text != NULL) {
-		bool whole = collect(fd, text, &len);
+		bool whole = collect(fd, pid, cancelled, text, &len);
 		close(fd);
 		if (!whole) {
 			kill(-pid, SIGKILL);
+			kill(pid, SIGKILL); /* where it has left its group */
 		}
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
 		}
@@ -277,11 +301,11 @@ enum status aws_run(const char *command, char **out, struct fault *f)
 	return st;
 }
 
-static enum status from_process(const struct profile *p, const char *name,
-				struct aws_credentials *out, struct fault *f)
+static enum status from_process(const struct aws_chain *c, const struct profile *p,
+				const char *name, struct aws_credentials *out, struct fault *f)
 {
 	char *text = NULL;
-	enum status st = aws_run(p->process, &text, f);
+	enum status st = aws_run(p->process, &c->cancelled, &text, f);
 	if (st != ST_OK) {
 		return st == ST_ENOMEM ? st : ST_EAGAIN;
 	}
@@ -299,12 +323,12 @@ static enum status from_process(const struct profile *p, const char *name,
 	return ST_OK;
 }
 
-static enum status from_profile(const struct profile *p, const char *name,
-				struct aws_credentials *out, struct fault *f)
+static enum status from_profile(const struct aws_chain *c, const struct profile *p,
+				const char *name, struct aws_credentials *out, struct fault *f)
 {
 	if (p->key[0] == '\0') {
 		if (p->process[0] != '\0') {
-			return from_process(p, name, out, f);
+			return from_process(c, p, name, out, f);
 		}
 		if (p->later[0] != '\0') {
 			fault_set(f, FAULT_DEVICE, "profile %s: '%s' is not supported", name,
@@ -371,7 +395,7 @@ enum status aws_from_files(struct aws_chain *c, struct aws_credentials *out, str
 	if (st != ST_OK) {
 		return st;
 	}
-	st = from_profile(p, name, out, f);
+	st = from_profile(c, p, name, out, f);
 	if (st == ST_ENOENT && !p->found &&
 	    (c->profile != NULL || aws_variable("AWS_PROFILE") != NULL)) {
 		fault_set(f, FAULT_DEVICE, "there is no profile %s in the shared AWS files", name);

@@ -8,6 +8,7 @@ struct aws_chain {
 	const char *profile; /* NULL: the environment's, else "default" */
 	const char *region, *ca_file;
 	struct aws_http *http;
+	_Atomic(bool) cancelled;
 	pthread_mutex_t lock; /* all that follows, and http */
 	bool has, refused;
 	int64_t tried_s; /* when sources were asked last; clock_wall_s() */
@@ -38,5 +39,6 @@ enum status aws_read_time(const char *text, int64_t *out) MUST_USE;
  * ST_ELIMIT. */
 enum status aws_read_file(const char *path, size_t max, char **out) MUST_USE;
 /* Runs a command to its end, without a shell; its standard output. ST_EIO: it failed, or took too
- * long, or said too much. */
-enum status aws_run(const char *command, char **out, struct fault *f) MUST_USE;
+ * long, or said too much, or was not to be waited for any more. */
+enum status aws_run(const char *command, const _Atomic(bool) *cancelled, char **out,
+		    struct fault *f) MUST_USE;

@@ -481,7 +481,8 @@ static enum status device_probe(struct device *dev, struct fault *f)
 	return st;
 }
 
-/* Lanes may be logging in; a doubt that no log-in has turned into a refusal yet is one elsewhere. */
+/* Lanes may be logging in; a doubt that no log-in has turned into a refusal yet is one elsewhere.
+ */
 static size_t guard_get(struct device *dev, uint8_t *out, size_t room)
 {
 	struct p11_module *m = dev->module;

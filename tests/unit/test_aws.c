@@ -1,12 +1,16 @@
 /* What AWS says and what its files hold: times, JSON, profiles, the names of errors. */
 #include "hsm/aws_sources.h"
 #include "hsm/kms.h"
+#include "nsd-core/base/clock.h"
 #include "tests/tools/hsmtest.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -238,6 +242,53 @@ static void they_are_renewed_in_time(void **state)
 	temp_remove(dir);
 }
 
+static void *get_credentials(void *arg)
+{
+	static struct aws_credentials c;
+	struct fault f;
+	return aws_credentials_get(arg, &c, &f) == ST_OK ? arg : NULL;
+}
+
+/* Whatever hangs there: the server is not to wait for it when it ends. */
+static void a_search_can_be_ended(void **state)
+{
+	static const struct {
+		const char *name, *script;
+	} cases[] = {
+		{"it says nothing", "touch '%s'; exec sleep 600\n"},
+		{"it has closed its output", "exec 1>/dev/null; touch '%s'; exec sleep 600\n"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct aws_chain *chain = NULL;
+		char *dir = only_files();
+		const char *begun = temp_path(dir, "begun");
+		char text[512];
+		pthread_t thread;
+		void *got = NULL;
+		print_message("%s\n", cases[i].name);
+		snprintf(text, sizeof(text), cases[i].script, begun);
+		file_write(temp_path(dir, "script"), text);
+		snprintf(text, sizeof(text), "[default]\ncredential_process = /bin/sh %s/script\n",
+			 dir);
+		file_write(temp_path(dir, "config"), text);
+		setenv("AWS_CONFIG_FILE", temp_path(dir, "config"), 1);
+		assert_int_equal(aws_chain_new(NULL, "us-east-1", NULL, &chain), ST_OK);
+		int64_t start_ms = clock_mono_ms();
+		assert_int_equal(pthread_create(&thread, NULL, get_credentials, chain), 0);
+		EVENTUALLY(access(begun, F_OK) == 0);
+		aws_chain_cancel(chain);
+		assert_int_equal(pthread_join(thread, &got), 0);
+		assert_null(got);
+		assert_true(clock_mono_ms() - start_ms < 25000);
+		/* Nothing is left of it, and none begins after that. */
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+		assert_null(get_credentials(chain));
+		aws_chain_free(chain);
+		temp_remove(dir);
+	}
+}
+
 static void errors_have_their_class(void **state)
 {
 	static const struct {
@@ -271,11 +322,9 @@ static void errors_have_their_class(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(times_are_read),
-		cmocka_unit_test(json_is_read),
-		cmocka_unit_test(profiles_are_read),
-		cmocka_unit_test(regions_are_found),
-		cmocka_unit_test(they_are_renewed_in_time),
+		cmocka_unit_test(times_are_read),	    cmocka_unit_test(json_is_read),
+		cmocka_unit_test(profiles_are_read),	    cmocka_unit_test(regions_are_found),
+		cmocka_unit_test(they_are_renewed_in_time), cmocka_unit_test(a_search_can_be_ended),
 		cmocka_unit_test(errors_have_their_class),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,12 +15,22 @@
 #define SETTLE_TRIES 5 /* a key that was just made is not known everywhere at once */
 #define SETTLE_NS    INT64_C(200000000)
 
+/* A key that was made here and has signed nothing yet. Whoever makes one again for the same use,
+ * since it could not be used so far, gets this one: each one is paid for, and none is deleted. */
+struct unproven {
+	struct unproven *next;
+	char id[KMS_ID_MAX + 1];
+	char label[];
+};
+
 struct device {
 	struct kms kms;
 	pthread_mutex_t calls; /* http, seen */
 	struct aws_http *http;
 	char seen[KMS_ID_MAX + 1]; /* the key asked for last: so is whether the service is back */
-	struct session *sessions;  /* for cancel */
+	/* Under kms.lock. */
+	struct session *sessions; /* for cancel */
+	struct unproven *unproven;
 };
 
 struct session {
@@ -89,6 +99,11 @@ static void kms_device_free(struct device *dev)
 {
 	if (dev == NULL) {
 		return;
+	}
+	while (dev->unproven != NULL) {
+		struct unproven *next = dev->unproven->next;
+		free(dev->unproven);
+		dev->unproven = next;
 	}
 	aws_http_free(dev->http);
 	aws_chain_free(dev->kms.chain);
@@ -255,11 +270,61 @@ static void plain_text(const char *from, char *out, size_t room)
 	out[len] = '\0';
 }
 
+/* Labels end with the day. */
+static bool same_use(const char *a, const char *b)
+{
+	const char *end = strrchr(a, '/');
+	size_t len = end != NULL ? (size_t)(end - a) : strlen(a);
+	const char *other = strrchr(b, '/');
+	size_t other_len = other != NULL ? (size_t)(other - b) : strlen(b);
+	return len == other_len && memcmp(a, b, len) == 0;
+}
+
+static bool unproven_find(struct device *dev, const char *label, struct hsm_key *key)
+{
+	bool found = false;
+	pthread_mutex_lock(&dev->kms.lock);
+	for (struct unproven *u = dev->unproven; u != NULL && !found; u = u->next) {
+		found = same_use(u->label, label) && set_id(key, u->id) == ST_OK;
+	}
+	pthread_mutex_unlock(&dev->kms.lock);
+	return found;
+}
+
+static void unproven_add(struct device *dev, struct unproven *u, const struct hsm_key *key)
+{
+	snprintf(u->id, sizeof(u->id), "%.*s", (int)key->id_len, (const char *)key->id);
+	pthread_mutex_lock(&dev->kms.lock);
+	u->next = dev->unproven;
+	dev->unproven = u;
+	pthread_mutex_unlock(&dev->kms.lock);
+}
+
+static void unproven_forget(struct device *dev, const char *id)
+{
+	struct unproven *gone = NULL;
+	pthread_mutex_lock(&dev->kms.lock);
+	for (struct unproven **p = &dev->unproven; *p != NULL; p = &(*p)->next) {
+		if (strcmp((*p)->id, id) == 0) {
+			gone = *p;
+			*p = gone->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&dev->kms.lock);
+	free(gone);
+}
+
 static enum status create(struct device *dev, struct hsm_key *key, const char *label,
 			  struct fault *f)
 {
-	char text[256];
 	json_t *got = NULL;
+	char text[256];
+	struct unproven *made = calloc(1, sizeof(*made) + strlen(label) + 1);
+	if (made == NULL) {
+		return ST_ENOMEM;
+	}
+	memcpy(made->label, label, strlen(label));
 	plain_text(label, text, sizeof(text));
 	json_t *body = json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}]}", "KeySpec", "ECC_NIST_P256",
 				 "KeyUsage", "SIGN_VERIFY", "Description", text, "Tags", "TagKey",
@@ -272,6 +337,11 @@ static enum status create(struct device *dev, struct hsm_key *key, const char *l
 			st = bad_answer("CreateKey", f);
 		}
 	}
+	if (st == ST_OK) {
+		unproven_add(dev, made, key);
+		made = NULL;
+	}
+	free(made);
 	json_decref(got);
 	return st;
 }
@@ -280,7 +350,8 @@ static enum status kms_generate(struct device *dev, struct hsm_key *key, const c
 				struct fault *f)
 {
 	pthread_mutex_lock(&dev->calls);
-	enum status st = create(dev, key, label, f);
+	bool again = unproven_find(dev, label, key);
+	enum status st = again ? ST_OK : create(dev, key, label, f);
 	for (unsigned i = 0; st == ST_OK; i++) {
 		st = get_public(dev, key, f);
 		if (st != ST_ENOENT) {
@@ -288,6 +359,10 @@ static enum status kms_generate(struct device *dev, struct hsm_key *key, const c
 		}
 		st = i + 1 < SETTLE_TRIES && kms_pause(&dev->kms, SETTLE_NS << i) ? ST_OK
 										  : ST_EAGAIN;
+	}
+	if (again && st != ST_OK && st != ST_ENOMEM && f->kind == FAULT_REQUEST) {
+		/* A person has disabled or deleted it meanwhile. */
+		unproven_forget(dev, dev->seen);
 	}
 	pthread_mutex_unlock(&dev->calls);
 	return st;
@@ -363,6 +438,8 @@ static enum status kms_sign(struct session *s, struct hsm_key *key, const uint8_
 	if (text == NULL ||
 	    base64_decode(text, strlen(text), out->data, sizeof(out->data), &out->len) != ST_OK) {
 		st = bad_answer("Sign", f);
+	} else {
+		unproven_forget(dev, id);
 	}
 	json_decref(got);
 	return st;

@@ -119,6 +119,27 @@ def test_a_fault_is_named_and_heals(run, tmp_path, kms, tls, fault):
     assert keystore(server)["detail"] in ("", None)
 
 
+@pytest.mark.parametrize("operation", ["GetPublicKey", "Sign"])
+def test_a_key_that_cannot_be_used_yet_is_the_last_made(run, tmp_path, kms, tls, operation):
+    """Each one is paid for, and the rights come when a person gives them."""
+    kms.rules.add("deny", operation)
+    server = start(run, tmp_path / "s", kms, tls)
+    wait_for(lambda: kms.requests[operation] >= 4, 60, "some tries")
+    says(server, "AccessDenied", f"allow kms:{operation}")
+    assert kms.requests["CreateKey"] == 1
+    heal(kms)
+    server.wait_complete("example.com")
+    assert len(kms.keys) == 1
+
+
+def test_a_useless_key_that_a_person_deleted_is_not_waited_for(run, tmp_path, kms, tls):
+    kms.rules.add("deny", "Sign")
+    start(run, tmp_path / "s", kms, tls)
+    wait_for(lambda: kms.requests["Sign"] >= 2, 60, "some tries")
+    next(iter(kms.keys.values())).state = "PendingDeletion"
+    wait_for(lambda: len(kms.keys) == 2, 60, "another key")
+
+
 def test_what_was_signed_is_served_while_it_is_away(run, tmp_path, kms, tls):
     server = start(run, tmp_path / "s", kms, tls)
     server.wait_complete("example.com")

@@ -198,7 +198,8 @@ static CURLcode set_options(struct aws_http *h, const struct aws_http_request *r
 	if (rq->ca_file != NULL) {
 		SET(CURLOPT_CAINFO, rq->ca_file);
 	}
-	if (rq->no_proxy) {
+	/* Plain HTTP is of this machine: a proxy would carry it to another one in the clear. */
+	if (rq->no_proxy || strncasecmp(rq->url, "http:", 5) == 0) {
 		SET(CURLOPT_NOPROXY, "*");
 	}
 	if (rq->sigv4 != NULL) {
@@ -207,6 +208,35 @@ static CURLcode set_options(struct aws_http *h, const struct aws_http_request *r
 		SET(CURLOPT_PASSWORD, rq->secret);
 	}
 	return code;
+}
+
+static bool is_near(const char *host)
+{
+	static const char *const near[] = {"127.0.0.1",	    "localhost",      "[::1]",
+					   "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"};
+	for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {
+		if (strcasecmp(host, near[i]) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool aws_http_is_safe(const char *url)
+{
+	CURLU *u = curl_url();
+	char *scheme = NULL;
+	char *host = NULL;
+	/* As curl reads it when it connects. */
+	bool safe = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+		    curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+		    curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+		    (strcasecmp(scheme, "https") == 0 ||
+		     (strcasecmp(scheme, "http") == 0 && is_near(host)));
+	curl_free(scheme);
+	curl_free(host);
+	curl_url_cleanup(u);
+	return safe;
 }
 
 /* The host of a URL, for people. */

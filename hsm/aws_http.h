@@ -27,6 +27,10 @@ struct aws_http_reply {
 	bool too_long;	      /* the body was longer than AWS_BODY_MAX and is not here */
 };
 
+/* May what is secret go there, and is what comes from there to be believed? Over HTTPS; over plain
+ * HTTP only of this machine and the vendor's own addresses for containers. */
+bool aws_http_is_safe(const char *url) MUST_USE;
+
 /* A connection that is kept alive from one request to the next; used by one thread at a time. */
 struct aws_http;
 

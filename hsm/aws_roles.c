@@ -142,7 +142,13 @@ enum status aws_from_web_identity(struct aws_chain *c, struct aws_credentials *o
 			 strncmp(c->region, "cn-", 3) == 0 ? ".cn" : "");
 		url = regional;
 	}
-	st = sts_body(role, session != NULL ? session : "signet", token, &body);
+	if (!aws_http_is_safe(url)) {
+		fault_set(f, FAULT_DEVICE,
+			  "the endpoint of STS: a token is not sent over plain HTTP to another "
+			  "machine");
+		st = ST_EFATAL;
+	}
+	st = st != ST_OK ? st : sts_body(role, session != NULL ? session : "signet", token, &body);
 	if (st == ST_OK) {
 		static const char *const headers[] = {
 			"Content-Type: application/x-www-form-urlencoded", NULL};
@@ -179,27 +185,6 @@ static enum status metadata(struct aws_chain *c, const char *method, const char 
 					    .timeout_ms = timeout_ms,
 					    .no_proxy = true};
 	return aws_http_do(c->http, &rq, r, f);
-}
-
-/* A token over plain HTTP goes to this machine and to the vendor's own addresses only. */
-static bool is_near(const char *url)
-{
-	static const char *const hosts[] = {"127.0.0.1",     "localhost",      "[::1]",
-					    "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"};
-	if (strncmp(url, "https://", 8) == 0) {
-		return true;
-	}
-	if (strncmp(url, "http://", 7) != 0) {
-		return false;
-	}
-	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-		size_t len = strlen(hosts[i]);
-		if (strncmp(url + 7, hosts[i], len) == 0 &&
-		    (url[7 + len] == '\0' || strchr(":/?", url[7 + len]) != NULL)) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* "Authorization: TOKEN" or "". */
@@ -257,7 +242,7 @@ enum status aws_from_container(struct aws_chain *c, struct aws_credentials *out,
 	}
 	int len = relative != NULL ? snprintf(url, sizeof(url), "%s%s", CONTAINER_HOST, relative)
 				   : snprintf(url, sizeof(url), "%s", full);
-	if (len < 0 || (size_t)len >= sizeof(url) || !is_near(url)) {
+	if (len < 0 || (size_t)len >= sizeof(url) || !aws_http_is_safe(url)) {
 		fault_set(f, FAULT_DEVICE,
 			  "AWS_CONTAINER_CREDENTIALS_FULL_URI: plain HTTP is for this machine and "
 			  "the "

@@ -83,9 +83,11 @@ static enum status settle_options(const struct keystore_options *opt, struct kms
 		return ST_EPARSE;
 	}
 	st = endpoint_of(opt, k->region, k->url);
-	if (st != ST_OK ||
-	    (strncmp(k->url, "https://", 8) != 0 && strncmp(k->url, "http://", 7) != 0)) {
-		diags_error(d, "keystore %s: 'endpoint': expected https://HOST", opt->name);
+	if (st != ST_OK || !aws_http_is_safe(k->url)) {
+		diags_error(d,
+			    "keystore %s: 'endpoint': expected https://HOST (http:// is for this "
+			    "machine only)",
+			    opt->name);
 		return ST_EPARSE;
 	}
 	if (opt->rate == 0) {

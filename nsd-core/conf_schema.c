@@ -97,7 +97,7 @@ const struct option conf_options[] = {
 	 .doc = "AWS region of the keys; absent: what AWS_REGION or the profile says."},
 	{SECTION_KEYSTORE, "endpoint", OPT_TEXT, .min = 8, .max = 255,
 	 .offset = KEYSTORE(endpoint),
-	 .doc = "URL of the service, for private and FIPS endpoints; absent: AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL, or the region's own."},
+	 .doc = "URL of the service, for private and FIPS endpoints (plain HTTP: of this machine only); absent: AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL, or the region's own."},
 	{SECTION_KEYSTORE, "profile", OPT_TEXT, .min = 1, .max = 128, .offset = KEYSTORE(profile),
 	 .doc = "Profile of the shared AWS configuration; absent: AWS_PROFILE, or default."},
 	{SECTION_KEYSTORE, "ca-file", OPT_PATH, .offset = KEYSTORE(ca_file),

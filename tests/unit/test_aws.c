@@ -242,6 +242,61 @@ static void they_are_renewed_in_time(void **state)
 	temp_remove(dir);
 }
 
+static void secrets_go_over_plain_http_to_this_machine_only(void **state)
+{
+	static const struct {
+		const char *url;
+		bool safe;
+	} cases[] = {
+		{"https://kms.us-east-1.amazonaws.com", true},
+		{"HTTPS://example.com/x?y", true},
+		{"http://127.0.0.1:8080/get", true},
+		{"http://localhost", true},
+		{"http://[::1]:80/x", true},
+		{"http://169.254.170.2/v2", true},
+		{"http://[fd00:ec2::23]/v1", true},
+		{"http://kms.us-east-1.amazonaws.com", false},
+		{"http://169.254.169.254/", false},
+		{"http://127.0.0.1.example.com/", false},
+		{"http://127.0.0.1@example.com/", false},
+		{"http://localhost:80@example.com/", false},
+		{"http://localhost:p?@example.com/", false},
+		{"http://127.0.0.1#@example.com/", true},
+		{"ftp://127.0.0.1/", false},
+		{"file:///etc/passwd", false},
+		{"example.com", false},
+		{"", false},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("%s\n", cases[i].url);
+		assert_int_equal(aws_http_is_safe(cases[i].url), cases[i].safe);
+	}
+}
+
+/* The token is all that is needed to be that role: it is not even sent. */
+static void a_web_identity_is_not_sent_in_the_clear(void **state)
+{
+	struct aws_chain *chain = NULL;
+	struct fault f = {.text = ""};
+	static struct aws_credentials c;
+	char *dir = only_files();
+	(void)state;
+	file_write(temp_path(dir, "identity"), "secret\n");
+	setenv("AWS_WEB_IDENTITY_TOKEN_FILE", temp_path(dir, "identity"), 1);
+	setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/x", 1);
+	/* Discard: nothing listens there, and nothing would be sent to it. */
+	setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9@192.0.2.1:9/", 1);
+	assert_int_equal(aws_chain_new(NULL, "us-east-1", NULL, &chain), ST_OK);
+	assert_int_equal(aws_credentials_get(chain, &c, &f), ST_EFATAL);
+	assert_non_null(strstr(f.text, "plain HTTP"));
+	aws_chain_free(chain);
+	unsetenv("AWS_WEB_IDENTITY_TOKEN_FILE");
+	unsetenv("AWS_ROLE_ARN");
+	unsetenv("AWS_ENDPOINT_URL_STS");
+	temp_remove(dir);
+}
+
 static void *get_credentials(void *arg)
 {
 	static struct aws_credentials c;
@@ -322,9 +377,14 @@ static void errors_have_their_class(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(times_are_read),	    cmocka_unit_test(json_is_read),
-		cmocka_unit_test(profiles_are_read),	    cmocka_unit_test(regions_are_found),
-		cmocka_unit_test(they_are_renewed_in_time), cmocka_unit_test(a_search_can_be_ended),
+		cmocka_unit_test(times_are_read),
+		cmocka_unit_test(json_is_read),
+		cmocka_unit_test(profiles_are_read),
+		cmocka_unit_test(regions_are_found),
+		cmocka_unit_test(they_are_renewed_in_time),
+		cmocka_unit_test(secrets_go_over_plain_http_to_this_machine_only),
+		cmocka_unit_test(a_web_identity_is_not_sent_in_the_clear),
+		cmocka_unit_test(a_search_can_be_ended),
 		cmocka_unit_test(errors_have_their_class),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "hsm/host.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -332,9 +333,27 @@ static void stop_lanes(struct host *h)
 	}
 }
 
+/* Main may hang in the module when the server is killed: then nobody else is left who would end it.
+ */
+static void *watch_server(void *arg)
+{
+	struct pollfd p = {.fd = HOST_FD};
+	(void)arg;
+	while (poll(&p, 1, -1) < 0 && errno == EINTR) {
+	}
+	alarm(END_S);
+	return NULL;
+}
+
 static enum status host_start(struct host *h, uint8_t *options)
 {
 	struct diags d;
+	pthread_t watch;
+	int err = pthread_create(&watch, NULL, watch_server, NULL);
+	if (err != 0) {
+		return status_from_errno(err);
+	}
+	pthread_detach(watch);
 	ssize_t n = receive(HOST_FD, options, HOST_OPTIONS_MAX);
 	if (n <= 0 || n > HOST_OPTIONS_MAX) {
 		return ST_EPARSE;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -174,6 +175,38 @@ static void the_end_waits_for_no_module(void **state)
 	}
 }
 
+/* What hangs holds the device, and would keep the next server from it. */
+static void none_outlives_a_server_that_is_killed(void **state)
+{
+	struct p11_fixture *fx = *state;
+	static const char *const functions[] = {"C_Initialize", "C_Login"};
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		int status = 0;
+		print_message("%s\n", functions[i]);
+		unsigned before = wrap_calls(functions[i]);
+		wrap_rule(functions[i], "hold", 0, -1);
+		pid_t server = fork();
+		if (server == 0) {
+			use(fx, 1, 0);
+			_exit(keystore_open(fx->ks, NULL) == ST_OK ? 0 : 1);
+		}
+		assert_true(server > 0);
+		EVENTUALLY(wrap_calls(functions[i]) > before);
+		assert_int_equal(kill(server, SIGKILL), 0);
+		assert_int_equal(waitpid(server, &status, 0), server);
+		/* It is ours now. */
+		pid_t orphan = 0;
+		for (unsigned k = 0; k < 6 && orphan == 0; k++) {
+			EVENTUALLY((orphan = waitpid(-1, &status, WNOHANG)) != 0 ||
+				   wait_ms_ > 9000);
+		}
+		assert_true(orphan > 0);
+		wrap_clear();
+	}
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
 /* Else each new process would spend a try, and the token is locked after a few. */
 static void a_refused_pin_stays_refused_over_restarts(void **state)
 {
@@ -335,6 +368,7 @@ int main(int argc, char **argv)
 		TEST(a_module_that_hangs_is_killed),
 		TEST(a_stopped_process_is_killed),
 		TEST(the_end_waits_for_no_module),
+		TEST(none_outlives_a_server_that_is_killed),
 		TEST(a_refused_pin_stays_refused_over_restarts),
 		TEST(a_pin_refused_in_a_lane_stays_refused),
 		TEST(descriptors_may_run_out),

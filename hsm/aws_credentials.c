@@ -2,6 +2,7 @@
 #include "hsm/aws_sources.h"
 
 #include "nsd-core/base/clock.h"
+#include "nsd-core/base/digest.h"
 #include "nsd-core/base/text.h"
 
 #include <stdio.h>
@@ -136,7 +137,7 @@ void aws_chain_free(struct aws_chain *c)
 	if (c != NULL) {
 		aws_http_free(c->http);
 		pthread_mutex_destroy(&c->lock);
-		explicit_bzero(&c->have, sizeof(c->have));
+		wipe(&c->have, sizeof(c->have));
 		free(c);
 	}
 }

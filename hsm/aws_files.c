@@ -2,6 +2,7 @@
 #include "hsm/aws_sources.h"
 
 #include "nsd-core/base/clock.h"
+#include "nsd-core/base/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +64,14 @@ struct profile {
 	char process[1024], region[AWS_REGION_MAX];
 	char later[64]; /* a way that is not supported */
 };
+
+static void profile_free(struct profile *p)
+{
+	if (p != NULL) {
+		wipe(p, sizeof(*p));
+	}
+	free(p);
+}
 
 static enum status set_value(struct profile *p, const char *name, const char *value)
 {
@@ -181,12 +190,14 @@ static enum status read_shared(const char *variable, const char *in_home, const 
 		fault_set(f, FAULT_DEVICE, "%s: %s", path, status_text(st));
 		return ST_EFATAL;
 	}
+	/* Reading it puts ends into it. */
+	size_t len = strlen(text);
 	st = read_profile(text, name, p, &line);
 	if (st != ST_OK) {
 		fault_set(f, FAULT_DEVICE, "%s:%u: not NAME = VALUE, or too long", path, line);
 		st = ST_EFATAL;
 	}
-	explicit_bzero(text, strlen(text));
+	wipe(text, len);
 	free(text);
 	return st;
 }
@@ -292,6 +303,9 @@ enum status aws_run(const char *command, const _Atomic(bool) *cancelled, char **
 		fault_set(f, FAULT_DEVICE, "credential_process: %s: %s", words.we_wordv[0],
 			  st == ST_EIO ? "it failed, took too long, or said too much"
 				       : status_text(st));
+		if (text != NULL) {
+			wipe(text, len);
+		}
 		free(text);
 	} else {
 		text[len] = '\0';
@@ -310,7 +324,7 @@ static enum status from_process(const struct aws_chain *c, const struct profile 
 		return st == ST_ENOMEM ? st : ST_EAGAIN;
 	}
 	st = aws_read_json(text, strlen(text), "SessionToken", out);
-	explicit_bzero(text, strlen(text));
+	wipe(text, strlen(text));
 	free(text);
 	if (st != ST_OK) {
 		fault_set(f, FAULT_DEVICE,
@@ -369,22 +383,13 @@ static enum status load(const char *given, struct profile **out, struct fault *f
 	if (st == ST_OK && second->region[0] != '\0') {
 		memcpy(first->region, second->region, sizeof(first->region));
 	}
-	if (second != NULL) {
-		explicit_bzero(second, sizeof(*second));
-		free(second);
-	}
+	profile_free(second);
 	if (st != ST_OK) {
-		free(first);
+		profile_free(first);
 		return st;
 	}
 	*out = first;
 	return ST_OK;
-}
-
-static void profile_free(struct profile *p)
-{
-	explicit_bzero(p, sizeof(*p));
-	free(p);
 }
 
 enum status aws_from_files(struct aws_chain *c, struct aws_credentials *out, struct fault *f)

@@ -1,5 +1,7 @@
 #include "hsm/aws_http.h"
 
+#include "nsd-core/base/digest.h"
+
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -268,6 +270,9 @@ enum status aws_http_do(struct aws_http *h, const struct aws_http_request *rq,
 	curl_easy_reset(h->curl);
 	if (code == CURLE_OK || reply->too_long) {
 		return ST_OK;
+	}
+	if (reply->body != NULL) {
+		wipe(reply->body, reply->len);
 	}
 	free(reply->body);
 	reply->body = NULL;

@@ -1,6 +1,8 @@
 /* Credentials that are lent: to a web identity, a container, an instance. */
 #include "hsm/aws_sources.h"
 
+#include "nsd-core/base/digest.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +85,15 @@ static enum status sts_body(const char *role, const char *session, const char *t
 	return ST_OK;
 }
 
+/* What was lent, or will be asked for it with. */
+static void reply_wipe(struct aws_http_reply *r)
+{
+	if (r->body != NULL) {
+		wipe(r->body, r->len);
+	}
+	free(r->body);
+}
+
 static enum status sts_read(const struct aws_http_reply *r, struct aws_credentials *out,
 			    struct fault *f)
 {
@@ -162,11 +173,14 @@ enum status aws_from_web_identity(struct aws_chain *c, struct aws_credentials *o
 		st = aws_http_do(c->http, &rq, &r, f);
 		if (st == ST_OK) {
 			st = sts_read(&r, out, f);
-			free(r.body);
+			reply_wipe(&r);
 		}
 	}
+	if (body != NULL) {
+		wipe(body, strlen(body));
+	}
 	free(body);
-	explicit_bzero(token, strlen(token));
+	wipe(token, strlen(token));
 	free(token);
 	return st;
 }
@@ -207,6 +221,9 @@ static enum status container_token(char *out, size_t room, struct fault *f)
 	int len = token != NULL ? snprintf(out, room, "Authorization: %s", token) : 0;
 	bool bad =
 		len < 0 || (size_t)len >= room || (token != NULL && strpbrk(token, "\r\n") != NULL);
+	if (text != NULL) {
+		wipe(text, strlen(text));
+	}
 	free(text);
 	if (bad) {
 		fault_set(f, FAULT_DEVICE, "the container's authorization token is malformed");
@@ -254,9 +271,10 @@ enum status aws_from_container(struct aws_chain *c, struct aws_credentials *out,
 		st = metadata(c, "GET", url, header[0] != '\0' ? header : NULL, CONTAINER_MS, &r,
 			      f);
 	}
+	wipe(header, sizeof(header));
 	if (st == ST_OK) {
 		st = lent("the container's role", &r, out, f);
-		free(r.body);
+		reply_wipe(&r);
 	}
 	return st;
 }
@@ -276,7 +294,7 @@ static enum status instance_token(struct aws_chain *c, const char *host, char *o
 	}
 	bool ok = r.status == 200 && r.body != NULL && r.len > 0 && strpbrk(r.body, "\r\n") == NULL;
 	int len = ok ? snprintf(out, room, "X-aws-ec2-metadata-token: %s", r.body) : 0;
-	free(r.body);
+	reply_wipe(&r);
 	return ok && len > 0 && (size_t)len < room ? ST_OK : ST_ENOENT;
 }
 
@@ -310,7 +328,7 @@ enum status aws_from_instance(struct aws_chain *c, struct aws_credentials *out, 
 	if (named) {
 		snprintf(role, sizeof(role), "%.*s", (int)len, r.body);
 	}
-	free(r.body);
+	reply_wipe(&r);
 	if (!named) {
 		return ST_ENOENT; /* an instance without a role */
 	}
@@ -318,7 +336,7 @@ enum status aws_from_instance(struct aws_chain *c, struct aws_credentials *out, 
 	st = metadata(c, "GET", url, header, INSTANCE_MS, &r, f);
 	if (st == ST_OK) {
 		st = lent("the instance's role", &r, out, f);
-		free(r.body);
+		reply_wipe(&r);
 	}
 	return st;
 }

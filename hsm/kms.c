@@ -1,6 +1,7 @@
 /* Keystores of type aws-kms: the key is the service's, by its ARN; a signature is a request. */
 #include "hsm/kms.h"
 
+#include "nsd-core/base/digest.h"
 #include "nsd-core/base/text.h"
 
 #include <stdio.h>
@@ -158,7 +159,7 @@ static enum status kms_open(struct device *dev, struct fault *f)
 		return ST_ENOMEM;
 	}
 	enum status st = aws_credentials_get(dev->kms.chain, c, f);
-	memset(c, 0, sizeof(*c));
+	wipe(c, sizeof(*c));
 	free(c);
 	f->kind = FAULT_DEVICE;
 	if (st != ST_OK) {

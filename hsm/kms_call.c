@@ -256,6 +256,7 @@ static enum status ask(struct kms *k, struct aws_http *http, const struct aws_cr
 					    .timeout_ms = KMS_CALL_MS};
 	atomic_fetch_add_explicit(&k->requests, 1, memory_order_relaxed);
 	enum status st = aws_http_do(http, &rq, &reply, f);
+	wipe(token, sizeof(token));
 	if (st == ST_OK) {
 		read_answer(&reply, a);
 		free(reply.body);
@@ -304,7 +305,7 @@ enum status kms_call(struct kms *k, struct aws_http *http, const char *operation
 	json_decref(body);
 	if (c != NULL && text != NULL) {
 		st = call(k, http, operation, subject, text, c, &a, f);
-		memset(c, 0, sizeof(*c));
+		wipe(c, sizeof(*c));
 	}
 	free(text);
 	free(c);

@@ -199,6 +199,8 @@ static CURLcode set_options(struct aws_http *h, const struct aws_http_request *r
 	}
 	if (rq->ca_file != NULL) {
 		SET(CURLOPT_CAINFO, rq->ca_file);
+		/* Else the system's folder of authorities is trusted beside it. */
+		SET(CURLOPT_CAPATH, NULL);
 	}
 	/* Plain HTTP is of this machine: a proxy would carry it to another one in the clear. */
 	if (rq->no_proxy || strncasecmp(rq->url, "http:", 5) == 0) {

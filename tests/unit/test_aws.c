@@ -4,15 +4,19 @@
 #include "nsd-core/base/clock.h"
 #include "tests/tools/hsmtest.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include <openssl/x509_vfy.h>
 
 static void times_are_read(void **state)
 {
@@ -274,6 +278,46 @@ static void secrets_go_over_plain_http_to_this_machine_only(void **state)
 	}
 }
 
+/* In the place of OpenSSL's: libcurl calls it for a folder of certificates to trust. */
+static unsigned trusted_folders;
+
+int X509_STORE_load_path(X509_STORE *store, const char *path)
+{
+	(void)store;
+	(void)path;
+	trusted_folders++;
+	return 1;
+}
+
+/* Who names an authority of their own trusts no other. */
+static void a_ca_file_is_all_that_is_trusted(void **state)
+{
+	static const char *const files[] = {NULL, "/etc/ssl/certs/ca-certificates.crt"};
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+	char url[64];
+	struct aws_http *http = NULL;
+	(void)state;
+	/* It takes connections, and says nothing. */
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/", ntohs(at.sin_port));
+	assert_int_equal(aws_http_new(&http), ST_OK);
+	for (size_t i = 0; i < 2; i++) {
+		struct aws_http_reply reply;
+		struct fault f;
+		const struct aws_http_request rq = {
+			.method = "GET", .url = url, .ca_file = files[i], .timeout_ms = 1000};
+		trusted_folders = 0;
+		assert_int_equal(aws_http_do(http, &rq, &reply, &f), ST_EAGAIN);
+		assert_int_equal(trusted_folders, files[i] == NULL ? 1 : 0);
+	}
+	aws_http_free(http);
+	close(fd);
+}
+
 /* The token is all that is needed to be that role: it is not even sent. */
 static void a_web_identity_is_not_sent_in_the_clear(void **state)
 {
@@ -383,6 +427,7 @@ int main(void)
 		cmocka_unit_test(regions_are_found),
 		cmocka_unit_test(they_are_renewed_in_time),
 		cmocka_unit_test(secrets_go_over_plain_http_to_this_machine_only),
+		cmocka_unit_test(a_ca_file_is_all_that_is_trusted),
 		cmocka_unit_test(a_web_identity_is_not_sent_in_the_clear),
 		cmocka_unit_test(a_search_can_be_ended),
 		cmocka_unit_test(errors_have_their_class),

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STORE_TABLES_MAX 16
@@ -153,6 +154,29 @@ static unsigned store_flags(const struct store_options *opt)
 	return flags;
 }
 
+/* A file that was cut short ends the process that reads the map behind its end (SIGBUS). Zeros
+ * there are no pages, and are found out. It may be shorter than its last page without a fault: one
+ * that was given back before it was written. */
+static int fill_up(MDB_env *env, int fd)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat sb;
+	int rc = mdb_env_info(env, &info);
+
+	if (rc == 0) {
+		rc = mdb_env_stat(env, &stat);
+	}
+	if (rc == 0 && fstat(fd, &sb) != 0) {
+		rc = errno;
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	off_t whole = (off_t)(info.me_last_pgno + 1) * (off_t)stat.ms_psize;
+	return sb.st_size >= whole || ftruncate(fd, whole) == 0 ? 0 : errno;
+}
+
 static enum status store_open_env(struct store *s, const char *path,
 				  const struct store_options *opt)
 {
@@ -177,6 +201,9 @@ static enum status store_open_env(struct store *s, const char *path,
 	}
 	if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
 		rc = errno;
+	}
+	if (rc == 0 && !opt->read_only) {
+		rc = fill_up(s->env, fd);
 	}
 	/* Slots of readers that died keep old pages from being used again. */
 	if (rc == 0) {

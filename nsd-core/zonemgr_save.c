@@ -14,19 +14,44 @@
 /* Address space only; two hundred octets a signature. */
 #define STORE_MAP_BYTES ((size_t)32 << 30)
 
+#define PATH_ROOM 4200
+
+static bool set_aside(const char *state, char path[PATH_ROOM], char aside[PATH_ROOM])
+{
+	snprintf(path, PATH_ROOM, "%s/%s.lmdb", state, ZONEMGR_SIGNATURES);
+	snprintf(aside, PATH_ROOM, "%s/%s.lmdb.damaged", state, ZONEMGR_SIGNATURES);
+	return rename(path, aside) == 0;
+}
+
+/* It opens, and cannot be written: so it would at each start. Once; the next start makes another.
+ */
+static void give_up(struct zonemgr *m)
+{
+	char path[PATH_ROOM];
+	char aside[PATH_ROOM];
+
+	if (m->saver.given_up) {
+		return;
+	}
+	m->saver.given_up = true;
+	if (set_aside(m->conf->server.state, path, aside)) {
+		log_warn("%s: the store of signatures is damaged; it is kept as %s, and signatures "
+			 "are kept again from the next start on",
+			 path, aside);
+	}
+}
+
 enum status signatures_open(const char *state, struct store **out, struct diags *d)
 {
 	const struct store_options opt = {.map_bytes = STORE_MAP_BYTES};
-	char path[4096];
-	char aside[4200];
+	char path[PATH_ROOM];
+	char aside[PATH_ROOM];
 	struct diags why;
 
 	diags_init(&why, DIAGS_LIMIT);
 	enum status st = store_open(state, ZONEMGR_SIGNATURES, &opt, out, &why);
-	snprintf(path, sizeof(path), "%s/%s.lmdb", state, ZONEMGR_SIGNATURES);
-	snprintf(aside, sizeof(aside), "%s.damaged", path);
 	/* What is there can be made again; zones must be served. */
-	if (st == ST_EIO && rename(path, aside) == 0) {
+	if (st == ST_EIO && set_aside(state, path, aside)) {
 		diags_warn(d,
 			   "%s: the store of signatures is damaged; it is kept as %s, and what is "
 			   "missing is signed again",
@@ -122,6 +147,9 @@ static void on_saved(struct inbox_msg *msg)
 		s->at_ms = clock_mono_ms() + SAVE_FAILED_MS;
 		log_error("zone %s: its signatures cannot be written to the state directory: %s",
 			  zone_text(z, name), status_text(s->status));
+		if (s->status == ST_EIO) {
+			give_up(z->mgr);
+		}
 	}
 	version_unref(v);
 }
@@ -162,7 +190,7 @@ void zone_save(struct zone_state *z, int64_t now_ms)
 {
 	struct saver *s = &z->mgr->saver;
 
-	if (z->saving.busy || now_ms < z->saved.at_ms || !is_behind(z)) {
+	if (z->saving.busy || s->given_up || now_ms < z->saved.at_ms || !is_behind(z)) {
 		return;
 	}
 	z->saving.busy = true;
@@ -184,7 +212,7 @@ void zonemgr_save_rest(struct zonemgr *m)
 	struct zone_state *zones[SAVE_MAX];
 	size_t count = 0;
 
-	for (size_t i = 0; i < m->zone_count; i++) {
+	for (size_t i = 0; i < m->zone_count && !m->saver.given_up; i++) {
 		struct zone_state *z = &m->states[i];
 		if (!is_behind(z)) {
 			continue;

@@ -114,7 +114,8 @@ struct saver {
 	struct builder_job job;
 	pthread_mutex_t lock;
 	struct zone_state *first, **last;
-	bool busy; /* job is submitted or runs */
+	bool busy;     /* job is submitted or runs */
+	bool given_up; /* main's: the store is damaged */
 };
 
 struct zonemgr {

@@ -204,3 +204,23 @@ def test_a_damaged_store_is_set_aside(tmp_path, run):
     verify(tmp_path, server.wait_complete(ZONE))
     assert os.path.exists(saved + ".damaged")
     assert "damaged" in server.text()
+
+
+def test_a_store_that_is_damaged_inside_heals_too(tmp_path, run):
+    """It opens, and what is behind its end cannot be read or written: at the second start all is well again."""
+    token = Token(tmp_path)
+    path = str(tmp_path / "zone")
+    write_zone(path, 1, 500)
+    server = run(Signet, tmp_path, configure(token, path), env=token.env)
+    server.wait_complete(ZONE)
+    assert server.stop() == 0
+    saved = os.path.join(server.folder, "state", "signatures.lmdb")
+    os.truncate(saved, 3 * 4096)
+    server.run()
+    verify(tmp_path, server.wait_complete(ZONE))
+    wait_for(lambda: os.path.exists(saved + ".damaged"), 30, "the store set aside")
+    server.restart()
+    verify(tmp_path, server.wait_complete(ZONE))
+    server.restart()
+    server.wait_complete(ZONE)
+    assert made(server) <= 2

@@ -352,8 +352,13 @@ static enum status pin_try(struct device *dev, const CK_TOKEN_INFO *info, struct
 		atomic_fetch_add(&dev->handles, 1);
 		break;
 	case P11_PIN:
-		pin_refused(&dev->pin, &pin);
 		st = p11_fault(f, "C_Login", rv);
+		if (rv == CKR_PIN_LOCKED) {
+			pin_locked_out(&dev->pin, &pin);
+			st = pin_blocked_fault(&dev->pin, f);
+			break;
+		}
+		pin_refused(&dev->pin, &pin);
 		fault_set(f, FAULT_PIN, "the PIN in %s was refused: %s (0x%lx)", dev->pin.path,
 			  p11_rv_text(rv), (unsigned long)rv);
 		break;
@@ -424,10 +429,7 @@ static enum status device_open(struct device *dev, struct fault *f)
 	}
 	device_close(dev);
 	if (pin_is_blocked(&dev->pin)) {
-		fault_set(f, FAULT_PIN,
-			  "the PIN in %s was refused and is not tried again: write the right one",
-			  dev->pin.path);
-		st = ST_EFATAL;
+		st = pin_blocked_fault(&dev->pin, f);
 		goto out;
 	}
 	/* A lost connection never comes back by itself; but another keystore's may be well. */

@@ -74,6 +74,7 @@ struct pin_guard {
 	const char *path;
 	bool blocked;	  /* no log-in until the file changes */
 	bool refused;	  /* 'digest' is that of a PIN the token refused */
+	bool locked;	  /* the token did not look at the PIN: the same may be right later */
 	struct stat seen; /* the file at the time */
 	uint8_t salt[16];
 	uint8_t digest[32];
@@ -94,6 +95,10 @@ enum status pin_read(struct pin_guard *g, bool count_low, struct pin *out,
 /* The file as it is now will not do. */
 void pin_block(struct pin_guard *g);
 void pin_refused(struct pin_guard *g, const struct pin *pin);
+/* The token takes none at present, right or wrong: the file as it is now will not do. */
+void pin_locked_out(struct pin_guard *g, const struct pin *pin);
+/* ST_EFATAL: why none is tried, and what helps. */
+enum status pin_blocked_fault(const struct pin_guard *g, struct fault *f);
 void pin_accepted(struct pin_guard *g);
 /* All but the path, for another process of the same program. */
 size_t pin_guard_save(const struct pin_guard *g, uint8_t *out, size_t room);

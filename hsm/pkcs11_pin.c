@@ -86,11 +86,7 @@ enum status pin_read(struct pin_guard *g, bool count_low, struct pin *out, struc
 		    memcmp(digest, g->digest, sizeof(digest)) == 0) {
 			g->blocked = true;
 			g->seen = pin.file;
-			fault_set(f, FAULT_PIN,
-				  "the PIN in %s was refused and is not tried again: write the "
-				  "right one",
-				  g->path);
-			st = ST_EFATAL;
+			st = pin_blocked_fault(g, f);
 			goto out;
 		}
 	}
@@ -111,13 +107,41 @@ out:
 	return st;
 }
 
+enum status pin_blocked_fault(const struct pin_guard *g, struct fault *f)
+{
+	if (g->locked) {
+		fault_set(f, FAULT_PIN,
+			  "the token's user PIN is locked: once it is unlocked, write it into %s "
+			  "again",
+			  g->path);
+	} else {
+		fault_set(f, FAULT_PIN,
+			  "the PIN in %s was refused and is not tried again: write the right one",
+			  g->path);
+	}
+	return ST_EFATAL;
+}
+
+/* No PIN has a digest of zeros: any other file will do. */
+static void block_file(struct pin_guard *g)
+{
+	g->blocked = true;
+	g->refused = true;
+	memset(g->digest, 0, sizeof(g->digest));
+}
+
 void pin_block(struct pin_guard *g)
 {
 	if (g->path != NULL && stat(g->path, &g->seen) == 0) {
-		g->blocked = true;
-		g->refused = true;
-		memset(g->digest, 0, sizeof(g->digest));
+		block_file(g);
 	}
+}
+
+void pin_locked_out(struct pin_guard *g, const struct pin *pin)
+{
+	g->seen = pin->file;
+	g->locked = true;
+	block_file(g);
 }
 
 void pin_refused(struct pin_guard *g, const struct pin *pin)
@@ -125,6 +149,7 @@ void pin_refused(struct pin_guard *g, const struct pin *pin)
 	g->blocked = true;
 	g->seen = pin->file;
 	g->refused = true;
+	g->locked = false;
 	/* Without a digest the file's time and size must do. */
 	if (random_bytes(g->salt, sizeof(g->salt)) != ST_OK ||
 	    pin_digest(g, pin, g->digest) != ST_OK) {
@@ -136,11 +161,12 @@ void pin_accepted(struct pin_guard *g)
 {
 	g->blocked = false;
 	g->refused = false;
+	g->locked = false;
 }
 
 /* Sent from a process to another of the same program, as it is in memory. */
 struct kept_guard {
-	bool blocked, refused;
+	bool blocked, refused, locked;
 	struct stat seen;
 	uint8_t salt[16];
 	uint8_t digest[32];
@@ -156,6 +182,7 @@ size_t pin_guard_save(const struct pin_guard *g, uint8_t *out, size_t room)
 	memset(&kept, 0, sizeof(kept));
 	kept.blocked = g->blocked;
 	kept.refused = g->refused;
+	kept.locked = g->locked;
 	kept.seen = g->seen;
 	memcpy(kept.salt, g->salt, sizeof(kept.salt));
 	memcpy(kept.digest, g->digest, sizeof(kept.digest));
@@ -173,6 +200,7 @@ void pin_guard_load(struct pin_guard *g, const uint8_t *data, size_t len)
 	memcpy(&kept, data, sizeof(kept));
 	g->blocked = kept.blocked;
 	g->refused = kept.refused;
+	g->locked = kept.locked;
 	g->seen = kept.seen;
 	memcpy(g->salt, kept.salt, sizeof(g->salt));
 	memcpy(g->digest, kept.digest, sizeof(g->digest));

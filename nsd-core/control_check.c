@@ -44,7 +44,8 @@ static const struct {
 	{"no pin-file", "set 'pin-file' to a file whose first line is the token's user PIN"},
 	{"no user PIN", "set the token's user PIN, as its security officer"},
 	{"PIN is locked",
-	 "have the security officer reset the user PIN, then write it into the PIN file"},
+	 "have the security officer reset the user PIN, or a TPM's owner clear the lock-out "
+	 "(tpm2_dictionarylockout --clear-lockout), then write the PIN into the PIN file again"},
 	{"was refused",
 	 "write the right PIN into the first line of the PIN file: it is tried once when "
 	 "the file changes, and not before"},

@@ -184,6 +184,34 @@ static void a_refused_pin_is_tried_once(void **state)
 	p11_make_key(fx);
 }
 
+/* A device that is locked looks at no PIN, so the one in the file may be right: it is taken again
+ * once the file was written. */
+static void a_pin_that_was_locked_out_may_be_right(void **state)
+{
+	struct p11_fixture *fx = *state;
+	struct diags d;
+	p11_use(fx, p11_wrapper(), 1);
+	wrap_rule("C_Login", "rv", CKR_PIN_LOCKED, -1);
+	for (unsigned i = 0; i < 4; i++) {
+		diags_init(&d, DIAGS_LIMIT);
+		assert_int_equal(keystore_open(fx->ks, &d), ST_EFATAL);
+		assert_non_null(strstr(d.items[0].text, "PIN is locked"));
+		diags_fini(&d);
+		assert_int_equal(p11_state(fx), KEYSTORE_LOCKED);
+	}
+	assert_int_equal(wrap_calls("C_Login"), 1);
+	/* Still locked when it is written: one more look, and no further. */
+	file_write(fx->pin, PIN);
+	EVENTUALLY(wrap_calls("C_Login") == 2);
+	assert_int_equal(keystore_open(fx->ks, NULL), ST_EFATAL);
+	assert_int_equal(wrap_calls("C_Login"), 2);
+	wrap_clear();
+	file_write(fx->pin, PIN "\n");
+	EVENTUALLY(p11_state(fx) == KEYSTORE_UP);
+	assert_int_equal(wrap_calls("C_Login"), 3);
+	p11_make_key(fx);
+}
+
 static void a_token_that_counts_wrong_pins_is_spared(void **state)
 {
 	struct p11_fixture *fx = *state;
@@ -434,6 +462,7 @@ int main(int argc, char **argv)
 		TEST(an_outage_fails_jobs_promptly_and_ends),
 		TEST(fewer_sessions_than_lanes_do),
 		TEST(a_refused_pin_is_tried_once),
+		TEST(a_pin_that_was_locked_out_may_be_right),
 		TEST(a_token_that_counts_wrong_pins_is_spared),
 		TEST(without_a_pin_nothing_is_tried),
 		TEST(a_pin_that_changed_meanwhile_locks),

@@ -83,8 +83,8 @@ struct backend {
 
 	/* What is known of PINs that were refused, so that a device_new() in another process does
 	 * not try them again: octets without meaning elsewhere. guard_get() returns how many, 0
-	 * where there is nothing to keep or no room. Not on another thread than open(), while that
-	 * runs. May be NULL. */
+	 * where there is nothing to keep or no room; any thread, once open() was called.
+	 * guard_set() before open(). May be NULL. */
 	size_t (*guard_get)(struct device *dev, uint8_t *out, size_t room);
 	void (*guard_set)(struct device *dev, const uint8_t *data, size_t len);
 

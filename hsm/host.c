@@ -23,6 +23,7 @@ struct host {
 	struct device *dev;
 	struct host_lane *lanes;
 	unsigned lane_count;
+	_Atomic(bool) opened; /* lanes of a server that lost another process may ask before */
 	/* Keys are put at the end and never leave, so that a place stays good. */
 	pthread_rwlock_t lock;
 	struct hsm_key **keys;
@@ -172,6 +173,7 @@ static enum status remove_key(struct host *h, const struct host_request *rq, str
 	return st == ST_OK ? h->be->remove(h->dev, key, f) : st;
 }
 
+/* The process may end with this: what it spent a try on must not be tried by the next one. */
 static void put_guard(struct host *h, struct host_reply *reply)
 {
 	if (h->be->guard_get != NULL) {
@@ -188,7 +190,19 @@ static enum status open_device(struct host *h, const struct host_request *rq,
 	}
 	enum status st = h->be->open(h->dev, f);
 	put_guard(h, reply);
+	if (st == ST_OK) {
+		atomic_store(&h->opened, true);
+	}
 	return st;
+}
+
+static enum status check_opened(struct host *h, struct fault *f)
+{
+	if (!atomic_load(&h->opened)) {
+		fault_set(f, FAULT_DEVICE, "the module's process has not opened the device yet");
+		return ST_EAGAIN;
+	}
+	return ST_OK;
 }
 
 static enum status sign(struct host_lane *l, const struct host_request *rq,
@@ -219,7 +233,7 @@ static bool is_request(const struct host_request *rq, ssize_t n, bool of_lane)
 	if (n != (ssize_t)sizeof(*rq) && n != (ssize_t)HOST_REQUEST_SHORT) {
 		return false;
 	}
-	if (rq->key.id_len > HSM_ID_MAX || (rq->op == HOST_SIGN) != of_lane) {
+	if (rq->op > HOST_SIGN || rq->key.id_len > HSM_ID_MAX || (rq->op == HOST_SIGN) != of_lane) {
 		return false;
 	}
 	if (rq->op == HOST_GENERATE) {
@@ -252,13 +266,44 @@ static void *lane_main(void *arg)
 	while ((n = receive(l->fd, &rq, sizeof(rq))) > 0 && is_request(&rq, n, true)) {
 		struct host_reply reply = {.number = rq.number};
 		struct fault f = {.kind = FAULT_REQUEST};
-		enum status st = sign(l, &rq, &reply, &f);
+		enum status st = check_opened(l->host, &f);
+		if (st == ST_OK) {
+			st = sign(l, &rq, &reply, &f);
+		}
 		if (!finish(l->host, l->fd, &reply, st, &f)) {
 			break;
 		}
 	}
 	shutdown(l->fd, SHUT_RDWR);
 	return NULL;
+}
+
+static enum status serve_call(struct host *h, const struct host_request *rq,
+			      struct host_reply *reply, struct fault *f)
+{
+	struct hsm_key *key = NULL;
+	enum status st = rq->op == HOST_OPEN ? ST_OK : check_opened(h, f);
+	if (st != ST_OK) {
+		return st;
+	}
+	switch (rq->op) {
+	case HOST_OPEN:
+		return open_device(h, rq, reply, f);
+	case HOST_PROBE:
+		return h->be->probe != NULL ? h->be->probe(h->dev, f) : ST_OK;
+	case HOST_FIND:
+		st = find_key(h, &rq->key, &key, &reply->place, f);
+		if (st == ST_OK) {
+			memcpy(reply->point, key->public_point, HSM_PUBLIC_LEN);
+		}
+		return st;
+	case HOST_GENERATE:
+		return generate_key(h, rq, reply, f);
+	case HOST_REMOVE:
+		return remove_key(h, rq, f);
+	default:
+		return ST_ENOTSUP;
+	}
 }
 
 static void serve_calls(struct host *h)
@@ -268,30 +313,7 @@ static void serve_calls(struct host *h)
 	while ((n = receive(HOST_FD, &rq, sizeof(rq))) > 0 && is_request(&rq, n, false)) {
 		struct host_reply reply = {.number = rq.number};
 		struct fault f = {.kind = FAULT_REQUEST};
-		struct hsm_key *key = NULL;
-		enum status st = ST_OK;
-		switch (rq.op) {
-		case HOST_OPEN:
-			st = open_device(h, &rq, &reply, &f);
-			break;
-		case HOST_PROBE:
-			st = h->be->probe != NULL ? h->be->probe(h->dev, &f) : ST_OK;
-			break;
-		case HOST_FIND:
-			st = find_key(h, &rq.key, &key, &reply.place, &f);
-			if (st == ST_OK) {
-				memcpy(reply.point, key->public_point, HSM_PUBLIC_LEN);
-			}
-			break;
-		case HOST_GENERATE:
-			st = generate_key(h, &rq, &reply, &f);
-			break;
-		case HOST_REMOVE:
-			st = remove_key(h, &rq, &f);
-			break;
-		default:
-			return;
-		}
+		enum status st = serve_call(h, &rq, &reply, &f);
 		if (!finish(h, HOST_FD, &reply, st, &f)) {
 			return;
 		}

@@ -489,6 +489,7 @@ static size_t guard_get(struct device *dev, uint8_t *out, size_t room)
 {
 	struct p11_module *m = dev->module;
 	if (m != NULL) {
+		pthread_rwlock_rdlock(&m->gate);
 		pthread_mutex_lock(&m->serial);
 	}
 	if (atomic_exchange(&dev->pin_doubted, false)) {
@@ -497,6 +498,7 @@ static size_t guard_get(struct device *dev, uint8_t *out, size_t room)
 	size_t len = pin_guard_save(&dev->pin, out, room);
 	if (m != NULL) {
 		pthread_mutex_unlock(&m->serial);
+		pthread_rwlock_unlock(&m->gate);
 	}
 	return len;
 }

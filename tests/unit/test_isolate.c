@@ -5,6 +5,7 @@
 #include "nsd-core/base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -266,6 +267,69 @@ static void a_pin_refused_in_a_lane_stays_refused(void **state)
 	no_child_is_left(fx);
 }
 
+struct raw_host {
+	pid_t pid;
+	int calls, lane;
+};
+
+/* A process that is asked by hand. */
+static struct raw_host raw_host_start(const struct keystore_options *opt)
+{
+	uint8_t options[HOST_OPTIONS_MAX];
+	size_t len;
+	int calls[2];
+	int lane[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, calls), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lane), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int lifted = fcntl(lane[1], F_DUPFD, HOST_FD + 2);
+		dup2(calls[1], HOST_FD);
+		dup2(lifted, HOST_FD + 1);
+		execl("/proc/self/exe", "test", HOST_ARGUMENT, (char *)NULL);
+		_exit(127);
+	}
+	assert_true(pid > 0);
+	close(calls[1]);
+	close(lane[1]);
+	assert_int_equal(host_options_encode(opt, options, sizeof(options), &len), ST_OK);
+	assert_int_equal(send(calls[0], options, len, 0), len);
+	return (struct raw_host){.pid = pid, .calls = calls[0], .lane = lane[0]};
+}
+
+static enum status raw_host_ask(int fd, enum host_op op)
+{
+	struct host_reply reply;
+	struct host_request rq = {.op = op, .number = 7, .key = {.id_len = 1}};
+	size_t len = op == HOST_SIGN ? HOST_REQUEST_SHORT : sizeof(rq);
+	assert_int_equal(send(fd, &rq, len, 0), len);
+	assert_int_equal(recv(fd, &reply, sizeof(reply), 0), sizeof(reply));
+	assert_int_equal(reply.number, 7);
+	return (enum status)reply.status;
+}
+
+/* A lane that was late with its request to the process before asks the next one too early. */
+static void what_is_asked_before_the_device_is_open_does_no_harm(void **state)
+{
+	struct p11_fixture *fx = *state;
+	static const enum host_op early[] = {HOST_PROBE, HOST_FIND, HOST_GENERATE, HOST_REMOVE};
+	struct keystore_options opt = p11_options(fx, p11_wrapper(), 1);
+	int status;
+	struct raw_host h = raw_host_start(&opt);
+	for (size_t i = 0; i < sizeof(early) / sizeof(early[0]); i++) {
+		assert_int_equal(raw_host_ask(h.calls, early[i]), ST_EAGAIN);
+	}
+	assert_int_equal(raw_host_ask(h.lane, HOST_SIGN), ST_EAGAIN);
+	assert_int_equal(wrap_calls("C_Initialize"), 0);
+	assert_int_equal(raw_host_ask(h.calls, HOST_OPEN), ST_OK);
+	assert_int_equal(raw_host_ask(h.calls, HOST_FIND), ST_ENOENT);
+	assert_int_equal(raw_host_ask(h.lane, HOST_SIGN), ST_EFATAL);
+	close(h.calls);
+	close(h.lane);
+	assert_int_equal(waitpid(h.pid, &status, 0), h.pid);
+	assert_int_equal(status, 0);
+}
+
 /* Without one it cannot be started; with one again it is. */
 static void descriptors_may_run_out(void **state)
 {
@@ -371,6 +435,7 @@ int main(int argc, char **argv)
 		TEST(none_outlives_a_server_that_is_killed),
 		TEST(a_refused_pin_stays_refused_over_restarts),
 		TEST(a_pin_refused_in_a_lane_stays_refused),
+		TEST(what_is_asked_before_the_device_is_open_does_no_harm),
 		TEST(descriptors_may_run_out),
 		TEST(its_lies_are_not_believed),
 		TEST(each_keystore_has_its_own),

@@ -97,11 +97,11 @@ static void keeper_open(struct keystore *ks)
 	} else if (!up) {
 		ks->epoch++;
 		ks->state = KEYSTORE_UP;
-		ks->able = ks->opt.sessions;
 		ks->detail[0] = '\0';
-		pthread_cond_broadcast(&ks->work);
 	}
 	if (ks->state == KEYSTORE_UP) {
+		/* Who held the device's sessions may have given them back. */
+		lanes_unpark(ks);
 		ks->wake_ms = clock_mono_ms() + PROBE_MS;
 	}
 	ks->served = ticket;

@@ -60,6 +60,8 @@ void keystore_fault(struct keystore *ks, uint64_t epoch, const struct fault *f);
 enum status lanes_start(struct keystore *ks) MUST_USE;
 /* After ks->stopping was set. Fails what waits with ST_EAGAIN. */
 void lanes_stop(struct keystore *ks);
+/* With the lock held: every lane may ask the device for a session (again). */
+void lanes_unpark(struct keystore *ks);
 /* The key signs and the signature verifies; blocks for a lane. */
 enum status lanes_prove(struct keystore *ks, struct hsm_key *key) MUST_USE;
 /* A thread that takes no signals. */

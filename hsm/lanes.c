@@ -182,6 +182,15 @@ static void *lane_main(void *arg)
 	return NULL;
 }
 
+void lanes_unpark(struct keystore *ks)
+{
+	for (unsigned i = 0; i < ks->opt.sessions; i++) {
+		ks->lanes[i].parked = 0;
+	}
+	ks->able = ks->opt.sessions;
+	pthread_cond_broadcast(&ks->work);
+}
+
 enum status lanes_start(struct keystore *ks)
 {
 	for (size_t i = 0; i <= HSM_BATCH; i++) {

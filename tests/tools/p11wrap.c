@@ -4,12 +4,19 @@
  *   P11WRAP_CONTROL  a file, read on each call: lines "FUNCTION ACTION VALUE TIMES ID"
  *   P11WRAP_LOG      a file that gets a line "FUNCTION" for each call
  *
+ * Where several keystores have the module, each names its own control file in its init-args; the
+ * log is FILE.log then.
+ *
  * ACTION: rv     return VALUE without forwarding
  *         hold   wait, before forwarding, until the line is gone
+ *         delay  wait for VALUE ms before forwarding
+ *         crash  abort the process
+ *         limit  C_OpenSession: CKR_SESSION_COUNT while VALUE sessions are open
  *         short  C_Sign: leave out the first octet
  *         der    C_Sign: re-encode as DER
  *         wrong  C_Sign: spoil the signature
  *         forget C_SignInit: log out, and have the next C_Login return VALUE, uncounted
+ *         long   C_Sign: claim more octets than there was room for
  * A line works for TIMES calls (-1: for ever), counted per ID over all processes (in the file
  * P11WRAP_CONTROL.used); a new ID counts from the start. */
 #include "hsm/verify.h"
@@ -39,14 +46,22 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list);
 
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST wrapped;
+/* From the init-args; empty: as the environment says. Set while nobody else is in the module. */
+static char own_control[400];
+static _Atomic(unsigned long) open_sessions;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *control_path(void)
+{
+	return own_control[0] != '\0' ? own_control : getenv("P11WRAP_CONTROL");
+}
 
 /* How often each rule worked, shared by all processes that have the module. */
 static _Atomic(long) *used_map(void)
 {
 	static _Atomic(long) *map;
-	char path[400];
-	const char *control = getenv("P11WRAP_CONTROL");
+	char path[410];
+	const char *control = control_path();
 	size_t len = IDS_MAX * sizeof(*map);
 	if (map != NULL || control == NULL) {
 		return map;
@@ -84,7 +99,12 @@ static bool take_one(const struct rule *rule)
 static void log_call(const char *function)
 {
 	const char *path = getenv("P11WRAP_LOG");
+	char own[410];
 	char line[64];
+	if (own_control[0] != '\0') {
+		snprintf(own, sizeof(own), "%s.log", own_control);
+		path = own;
+	}
 	if (path == NULL) {
 		return;
 	}
@@ -120,7 +140,7 @@ static bool rule_line(const char *function, struct rule *out)
 {
 	char line[128];
 	bool found = false;
-	const char *path = getenv("P11WRAP_CONTROL");
+	const char *path = control_path();
 	FILE *file = path != NULL ? fopen(path, "re") : NULL;
 	while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
 		found = rule_parse(line, function, out);
@@ -129,6 +149,12 @@ static bool rule_line(const char *function, struct rule *out)
 		fclose(file);
 	}
 	return found;
+}
+
+static void wait_ms(unsigned long ms)
+{
+	struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	nanosleep(&t, NULL);
 }
 
 /* The rule for this call; action is empty where there is none. */
@@ -143,11 +169,15 @@ static struct rule rule_take(const char *function)
 	pthread_mutex_unlock(&lock);
 	while (strcmp(rule.action, "hold") == 0) {
 		struct rule now = {0};
-		struct timespec ms = {.tv_nsec = 1000000};
 		if (!rule_line(function, &now) || now.id != rule.id) {
 			rule.action[0] = '\0';
 		}
-		nanosleep(&ms, NULL);
+		wait_ms(1);
+	}
+	if (strcmp(rule.action, "delay") == 0) {
+		wait_ms(rule.value);
+	} else if (strcmp(rule.action, "crash") == 0) {
+		abort();
 	}
 	return rule;
 }
@@ -159,13 +189,63 @@ static struct rule rule_take(const char *function)
 		return strcmp(rule.action, "rv") == 0 ? rule.value : real->C_##function arguments; \
 	}
 
-FORWARD(Initialize, (void *args), (args))
-FORWARD(Finalize, (void *reserved), (reserved))
+/* The init-args are for this module, not for the real one. */
+static CK_RV wrap_Initialize(void *init_args)
+{
+	CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
+	if (init_args != NULL) {
+		memcpy(&args, init_args, sizeof(args));
+	}
+	if (args.pReserved != NULL) {
+		snprintf(own_control, sizeof(own_control), "%s", (const char *)args.pReserved);
+		args.pReserved = NULL;
+	}
+	struct rule rule = rule_take("C_Initialize");
+	return strcmp(rule.action, "rv") == 0 ? rule.value : real->C_Initialize(&args);
+}
+
+static CK_RV wrap_Finalize(void *reserved)
+{
+	struct rule rule = rule_take("C_Finalize");
+	atomic_store(&open_sessions, 0);
+	return strcmp(rule.action, "rv") == 0 ? rule.value : real->C_Finalize(reserved);
+}
+
 FORWARD(GetSlotList, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count),
 	(present, slots, count))
-FORWARD(OpenSession,
-	(CK_SLOT_ID slot, CK_FLAGS flags, void *app, CK_NOTIFY notify, CK_SESSION_HANDLE *session),
-	(slot, flags, app, notify, session))
+
+static CK_RV wrap_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *app, CK_NOTIFY notify,
+			      CK_SESSION_HANDLE *session)
+{
+	struct rule rule = rule_take("C_OpenSession");
+	if (strcmp(rule.action, "rv") == 0) {
+		return rule.value;
+	}
+	if (strcmp(rule.action, "limit") == 0 && atomic_load(&open_sessions) >= rule.value) {
+		return CKR_SESSION_COUNT;
+	}
+	CK_RV rv = real->C_OpenSession(slot, flags, app, notify, session);
+	if (rv == CKR_OK) {
+		atomic_fetch_add(&open_sessions, 1);
+	}
+	return rv;
+}
+
+static CK_RV wrap_CloseSession(CK_SESSION_HANDLE session)
+{
+	CK_RV rv = real->C_CloseSession(session);
+	if (rv == CKR_OK) {
+		atomic_fetch_sub(&open_sessions, 1);
+	}
+	return rv;
+}
+
+static CK_RV wrap_CloseAllSessions(CK_SLOT_ID slot)
+{
+	atomic_store(&open_sessions, 0);
+	return real->C_CloseAllSessions(slot);
+}
+
 FORWARD(GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info))
 FORWARD(FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *wanted, CK_ULONG count),
 	(session, wanted, count))
@@ -223,6 +303,8 @@ static CK_RV wrap_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, C
 		memcpy(sig, der, *sig_len);
 	} else if (strcmp(rule.action, "wrong") == 0) {
 		sig[HSM_SIGNATURE_LEN - 1] ^= 1;
+	} else if (strcmp(rule.action, "long") == 0) {
+		*sig_len = 1UL << 20;
 	}
 	return rv;
 }
@@ -242,6 +324,8 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 			wrapped.C_Finalize = wrap_Finalize;
 			wrapped.C_GetSlotList = wrap_GetSlotList;
 			wrapped.C_OpenSession = wrap_OpenSession;
+			wrapped.C_CloseSession = wrap_CloseSession;
+			wrapped.C_CloseAllSessions = wrap_CloseAllSessions;
 			wrapped.C_Login = wrap_Login;
 			wrapped.C_GetSessionInfo = wrap_GetSessionInfo;
 			wrapped.C_FindObjectsInit = wrap_FindObjectsInit;

@@ -152,6 +152,43 @@ static void fewer_sessions_than_lanes_do(void **state)
 	jobs_free(j);
 }
 
+/* The device never went away, so that it is not opened anew: the next look at it is enough. */
+static void sessions_that_come_back_are_used(void **state)
+{
+	struct p11_fixture *fx = *state;
+	struct keystore_health health;
+	struct jobs *j = jobs_new(4);
+	char both[200];
+	p11_use(fx, p11_wrapper(), 2);
+	p11_make_key(fx);
+	unsigned opened = wrap_calls("C_OpenSession");
+	snprintf(both, sizeof(both), "C_Sign hold 0 -1 4000\nC_OpenSession limit 2 -1 4001\n");
+	file_write(getenv("P11WRAP_CONTROL"), both);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(jobs_submit(j, i, fx->ks, HSM_QUERY, fx->key), ST_OK);
+	}
+	EVENTUALLY((keystore_health(fx->ks, &health), health.sessions == 1));
+	assert_int_equal(wrap_calls("C_OpenSession"), opened + 1);
+	wrap_clear();
+	jobs_wait(j, 2);
+	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
+	keystore_health(fx->ks, &health);
+	assert_int_equal(health.sessions, 2);
+	/* Both lanes are inside at once. */
+	unsigned before = wrap_calls("C_Sign");
+	wrap_rule("C_Sign", "hold", 0, -1);
+	for (size_t i = 2; i < 4; i++) {
+		assert_int_equal(jobs_submit(j, i, fx->ks, HSM_QUERY, fx->key), ST_OK);
+	}
+	EVENTUALLY(wrap_calls("C_Sign") == before + 2);
+	wrap_clear();
+	jobs_wait(j, 4);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(jobs_at(j, i)->result, ST_OK);
+	}
+	jobs_free(j);
+}
+
 static void a_refused_pin_is_tried_once(void **state)
 {
 	struct p11_fixture *fx = *state;
@@ -461,6 +498,7 @@ int main(int argc, char **argv)
 		TEST(faults_are_healed_by_their_class),
 		TEST(an_outage_fails_jobs_promptly_and_ends),
 		TEST(fewer_sessions_than_lanes_do),
+		TEST(sessions_that_come_back_are_used),
 		TEST(a_refused_pin_is_tried_once),
 		TEST(a_pin_that_was_locked_out_may_be_right),
 		TEST(a_token_that_counts_wrong_pins_is_spared),

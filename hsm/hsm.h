@@ -72,7 +72,9 @@ enum keystore_state {
 
 struct keystore_health {
 	enum keystore_state state;
-	char detail[160]; /* the last error, for people; empty when up */
+	char detail[160];  /* the last error, for people; empty when up */
+	char refusal[160]; /* why it last did not sign with some key, though it is up; empty: it did
+			      with all, since it was opened */
 	unsigned sessions;
 	uint64_t signatures, failures, verify_failures;
 	size_t waiting;	   /* jobs in the queues */

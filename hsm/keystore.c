@@ -98,6 +98,7 @@ static void keeper_open(struct keystore *ks)
 		ks->epoch++;
 		ks->state = KEYSTORE_UP;
 		ks->detail[0] = '\0';
+		ks->refusal[0] = '\0';
 	}
 	if (ks->state == KEYSTORE_UP) {
 		/* Who held the device's sessions may have given them back. */
@@ -262,6 +263,7 @@ void keystore_health(struct keystore *ks, struct keystore_health *out)
 	pthread_mutex_lock(&ks->lock);
 	out->state = ks->state;
 	memcpy(out->detail, ks->detail, sizeof(out->detail));
+	memcpy(out->refusal, ks->refusal, sizeof(out->refusal));
 	out->sessions = ks->able;
 	out->waiting = ks->queue[HSM_QUERY].count + ks->queue[HSM_BATCH].count;
 	pthread_mutex_unlock(&ks->lock);

@@ -48,7 +48,7 @@ struct keystore {
 	uint64_t asked, served;	 /* keystore_open(): tickets */
 	int64_t wake_ms;	 /* when the keeper looks again; clock_mono_ms() */
 	int64_t backoff_ms;	 /* 0: a signature was made since the last fault */
-	char detail[160];
+	char detail[160], refusal[160];
 
 	_Atomic(uint64_t) signatures, failures, verify_failures;
 };

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,7 @@ static enum status lane_sign(struct lane *lane, struct hsm_job *job, struct faul
 			ks->be->distrust(key);
 		}
 	}
+	fault_set(f, FAULT_REQUEST, "two signatures in a row do not verify");
 	return ST_ECRYPTO;
 }
 
@@ -133,6 +135,8 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_pri
 
 	if (st == ST_OK) {
 		ks->backoff_ms = 0;
+	} else if (st == ST_EFATAL || st == ST_ECRYPTO) {
+		snprintf(ks->refusal, sizeof(ks->refusal), "%s", f.text);
 	}
 	if (st != ST_ELIMIT) {
 		return st;

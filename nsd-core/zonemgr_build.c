@@ -54,6 +54,8 @@ enum status build_rebind(const struct build_source *src, struct keyset *keys, st
 void build_blame_keystores(const struct build_source *src, struct diags *d)
 {
 	char zone[NAME_TEXT_MAX];
+	char refusal[sizeof(((struct keystore_health *)NULL)->refusal)] = "";
+	const char *refuser = NULL;
 	size_t before = d->errors;
 
 	name_to_text(src->apex, zone);
@@ -68,9 +70,15 @@ void build_blame_keystores(const struct build_source *src, struct diags *d)
 			diags_error(d, "zone %s: signing waits for keystore %s: %s", zone,
 				    keystore_name(store),
 				    health.detail[0] != '\0' ? health.detail : "not open yet");
+		} else if (health.refusal[0] != '\0') {
+			memcpy(refusal, health.refusal, sizeof(refusal));
+			refuser = keystore_name(store);
 		}
 	}
-	if (d->errors == before) {
+	if (d->errors == before && refuser != NULL) {
+		diags_error(d, "zone %s: signing waits for a key in keystore %s: %s", zone, refuser,
+			    refusal);
+	} else if (d->errors == before) {
 		diags_error(d, "zone %s: signing waits: a signature could not be made", zone);
 	}
 }

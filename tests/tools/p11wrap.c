@@ -19,13 +19,13 @@
  *         long   C_Sign: claim more octets than there was room for
  * A line works for TIMES calls (-1: for ever), counted per ID over all processes (in the file
  * P11WRAP_CONTROL.used); a new ID counts from the start. */
-#include "hsm/verify.h"
-
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <openssl/ecdsa.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define IDS_MAX 4096
+#define IDS_MAX	      4096
+#define VALUE_LEN     32 /* r or s of P-256 */
+#define SIGNATURE_LEN (2 * VALUE_LEN)
 
 struct rule {
 	char action[16];
@@ -281,28 +283,40 @@ static CK_RV wrap_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, C
 					      : real->C_SignInit(session, mechanism, key);
 }
 
+/* As a DER SEQUENCE of two INTEGERs; its length. */
+static CK_ULONG to_der(CK_BYTE *sig)
+{
+	ECDSA_SIG *values = ECDSA_SIG_new();
+	BIGNUM *r = BN_bin2bn(sig, VALUE_LEN, NULL);
+	BIGNUM *s = BN_bin2bn(sig + VALUE_LEN, VALUE_LEN, NULL);
+	if (values == NULL || ECDSA_SIG_set0(values, r, s) != 1) {
+		abort();
+	}
+	int len = i2d_ECDSA_SIG(values, &sig);
+	ECDSA_SIG_free(values);
+	return (CK_ULONG)len;
+}
+
 static CK_RV wrap_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *sig,
 		       CK_ULONG *sig_len)
 {
 	struct rule rule = rule_take("C_Sign");
-	uint8_t der[ECDSA_DER_MAX];
 	if (strcmp(rule.action, "rv") == 0) {
 		/* The operation ends as it would have. */
 		(void)real->C_Sign(session, data, len, sig, sig_len);
 		return rule.value;
 	}
 	CK_RV rv = real->C_Sign(session, data, len, sig, sig_len);
-	if (rv != CKR_OK || sig == NULL || *sig_len != HSM_SIGNATURE_LEN) {
+	if (rv != CKR_OK || sig == NULL || *sig_len != SIGNATURE_LEN) {
 		return rv;
 	}
 	if (strcmp(rule.action, "short") == 0) {
-		memmove(sig, sig + 1, HSM_SIGNATURE_LEN - 1);
-		*sig_len = HSM_SIGNATURE_LEN - 1;
+		memmove(sig, sig + 1, SIGNATURE_LEN - 1);
+		*sig_len = SIGNATURE_LEN - 1;
 	} else if (strcmp(rule.action, "der") == 0) {
-		*sig_len = ecdsa_der_encode(sig, der);
-		memcpy(sig, der, *sig_len);
+		*sig_len = to_der(sig);
 	} else if (strcmp(rule.action, "wrong") == 0) {
-		sig[HSM_SIGNATURE_LEN - 1] ^= 1;
+		sig[SIGNATURE_LEN - 1] ^= 1;
 	} else if (strcmp(rule.action, "long") == 0) {
 		*sig_len = 1UL << 20;
 	}

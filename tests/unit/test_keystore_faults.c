@@ -344,6 +344,7 @@ static void a_token_made_anew_signs_nothing_with_its_new_keys(void **state)
 {
 	struct p11_fixture *fx = *state;
 	struct hsm_key *out = NULL;
+	struct keystore_health health;
 	enum status st;
 	const char *argv[] = {
 		"softhsm2-util", "--init-token", "--token", "signet", "--label", "signet",
@@ -355,6 +356,11 @@ static void a_token_made_anew_signs_nothing_with_its_new_keys(void **state)
 		st = sign_one(fx->ks, fx->key);
 		assert_true(st == ST_EFATAL || st == ST_EAGAIN);
 	}
+	/* It is up, and says what is wrong all the same. */
+	EVENTUALLY(sign_one(fx->ks, fx->key) == ST_EFATAL);
+	keystore_health(fx->ks, &health);
+	assert_string_equal(health.detail, "");
+	assert_non_null(strstr(health.refusal, "token signet"));
 	/* In the end it is known to be absent, and a new one can be made. */
 	EVENTUALLY((st = p11_find_again(fx, NULL, &out)) != ST_EAGAIN);
 	assert_int_equal(st, ST_ENOENT);

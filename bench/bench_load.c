@@ -166,11 +166,13 @@ static void write_zone(const struct options *opt, const char *path)
 	}
 }
 
-static void read_file(struct bench *b, const char *path, struct content *c)
+static void read_file(struct bench *b, const char *path, struct content *c,
+		      const struct version *known)
 {
+	const struct master_options opt = {.known = known};
 	struct diags d;
 	diags_init(&d, DIAGS_LIMIT);
-	enum status st = master_read(path, &(struct master_options){0}, c, &d);
+	enum status st = master_read(path, &opt, c, &d);
 	step_end(b, "read");
 	b->read_records = c->record_count;
 	if (st == ST_OK) {
@@ -198,7 +200,7 @@ static struct version *load(struct bench *b, const char *path, const uint8_t *ap
 	struct version *v = base;
 	content_init(&c, apex);
 	step_start(b);
-	read_file(b, path, &c);
+	read_file(b, path, &c, base);
 	check(draft_new(apex, base, &d), "draft_new");
 	check(draft_apply(d, &c, false), "draft_apply");
 	step_end(b, "apply");

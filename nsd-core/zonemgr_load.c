@@ -65,9 +65,10 @@ static enum status take_stamps(struct build *b, const struct content *c, int64_t
 enum status build_read_file(struct build *b, struct content *c)
 {
 	const struct check_options check = {.signing = b->src->policy != NULL};
+	const struct master_options read = {.known = b->base};
 	int64_t since_ns = file_stamps_now_ns();
 
-	enum status st = master_read(b->src->path, &(struct master_options){0}, c, &b->diags);
+	enum status st = master_read(b->src->path, &read, c, &b->diags);
 	enum status stamps = take_stamps(b, c, since_ns);
 	if (st == ST_OK) {
 		st = stamps;
@@ -92,17 +93,18 @@ enum status content_serial(struct content *c, const uint32_t *put, uint32_t *ser
 			continue;
 		}
 		struct soa soa;
-		enum status st = soa_parse((struct bytes){r->rdata, r->rdata_len}, &soa);
+		enum status st = soa_parse(record_rdata(r), &soa);
 		if (st != ST_OK) {
 			return st;
 		}
 		if (put != NULL) {
-			uint8_t *rdata = arena_copy(&c->arena, r->rdata, r->rdata_len);
+			size_t len = 2 + record_rdata(r).len;
+			uint8_t *rdata = arena_copy(&c->arena, r->rdata - 2, len);
 			if (rdata == NULL) {
 				return ST_ENOMEM;
 			}
-			be32_put(rdata + r->rdata_len - SOA_SERIAL_BEFORE_END, *put);
-			r->rdata = rdata;
+			be32_put(rdata + len - SOA_SERIAL_BEFORE_END, *put);
+			r->rdata = rdata + 2;
 		}
 		*serial = soa.serial;
 		return ST_OK;

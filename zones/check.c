@@ -53,9 +53,9 @@ static void report(struct checker *k, enum diag_level level, const struct record
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	const char *file = r->place.file < k->c->file_count ? k->c->files[r->place.file] : NULL;
-	diags_add(k->d, level, file, r->place.line, r->place.column, "%s %s",
-		  name_to_text(r->owner, owner), text);
+	const char *file = r->file < k->c->file_count ? k->c->files[r->file] : NULL;
+	diags_add(k->d, level, file, r->line, r->column, "%s %s", name_to_text(r->owner, owner),
+		  text);
 }
 
 static bool set_before(const struct content *c, size_t set, const uint8_t *name)
@@ -258,11 +258,11 @@ static void unify_ttl(struct checker *k, const struct record_set *set)
 	const struct record *other = NULL;
 	char type[RRTYPE_TEXT_MAX];
 	for (size_t i = 1; i < set->count; i++) {
-		first = records[i].seq < first->seq ? &records[i] : first;
+		first = records[i].order < first->order ? &records[i] : first;
 	}
 	for (size_t i = 0; i < set->count; i++) {
 		if (records[i].ttl != first->ttl &&
-		    (other == NULL || records[i].seq < other->seq)) {
+		    (other == NULL || records[i].order < other->order)) {
 			other = &records[i];
 		}
 	}
@@ -303,7 +303,7 @@ static const struct record *set_latest(const struct content *c, const struct rec
 	const struct record *latest = &c->records[set->first];
 	for (size_t i = 1; i < set->count; i++) {
 		const struct record *r = &c->records[set->first + i];
-		latest = r->seq > latest->seq ? r : latest;
+		latest = r->order > latest->order ? r : latest;
 	}
 	return latest;
 }

@@ -1,5 +1,6 @@
 #include "zones/content.h"
 #include "zones/rdata.h"
+#include "zones/version.h"
 
 #include "nsd-core/base/bulk.h"
 
@@ -8,6 +9,8 @@
 /* A small zone's block, and from when on the blocks are huge pages. */
 #define ARENA_BLOCK ((size_t)64 << 10)
 #define ARENA_LARGE ((size_t)512 << 10)
+/* Records of a known RRset that are looked through: each new one is compared with them. */
+#define KNOWN_MAX 4
 
 void content_init(struct content *c, const uint8_t *apex)
 {
@@ -62,7 +65,7 @@ static enum status reserve(struct content *c, size_t count)
 		room *= 2;
 	}
 	if (room > UINT32_MAX) {
-		return ST_ELIMIT; /* seq has 32 bits */
+		return ST_ELIMIT; /* sets have 32 bits */
 	}
 	if (room == c->record_room) {
 		return ST_OK;
@@ -77,8 +80,37 @@ static enum status reserve(struct content *c, size_t count)
 	return ST_OK;
 }
 
-enum status content_add_owned(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
-			      struct bytes rdata, struct place place)
+/* Where the node holds the RDATA, its length before it; NULL: nowhere. */
+static const uint8_t *known_rdata(const struct node *n, uint16_t type, struct bytes rdata)
+{
+	const struct rrset *rs = n == NULL ? NULL : node_rrset(n, type);
+	if (rs == NULL || rs->count > KNOWN_MAX) {
+		return NULL;
+	}
+	for (const uint8_t *p = rs->data; p < rs->data + rs->size; p = rdata_next(p)) {
+		struct bytes held = rdata_at(p);
+		if (held.len == rdata.len && memcmp(held.data, rdata.data, held.len) == 0) {
+			return p;
+		}
+	}
+	return NULL;
+}
+
+static const uint8_t *copied_rdata(struct content *c, struct bytes rdata)
+{
+	uint8_t *data = arena_alloc_bytes(&c->arena, 2 + rdata.len);
+	if (data == NULL) {
+		return NULL;
+	}
+	be16_put(data, (uint16_t)rdata.len);
+	if (rdata.len > 0) {
+		memcpy(data + 2, rdata.data, rdata.len);
+	}
+	return data;
+}
+
+enum status content_add_owned(struct content *c, const struct record_owner *owner, uint16_t type,
+			      uint32_t ttl, struct bytes rdata, struct place place)
 {
 	if (c->arena.used_bytes > ARENA_LARGE) {
 		c->arena.block_size = ARENA_BLOCK_HUGE;
@@ -89,23 +121,22 @@ enum status content_add_owned(struct content *c, const uint8_t *owner, uint16_t 
 			return st;
 		}
 	}
-	uint8_t *data = arena_alloc_bytes(&c->arena, rdata.len == 0 ? 1 : rdata.len);
+	const uint8_t *data = known_rdata(owner->known, type, rdata);
+	if (data == NULL) {
+		data = copied_rdata(c, rdata);
+	}
 	if (data == NULL) {
 		return ST_ENOMEM;
 	}
-	if (rdata.len > 0) {
-		memcpy(data, rdata.data, rdata.len);
-	}
-	c->records[c->record_count] = (struct record){
-		.owner = owner,
-		.rdata = data,
+	c->records[c->record_count++] = (struct record){
+		.owner = owner->name,
+		.rdata = data + 2,
 		.ttl = ttl,
-		.rdata_len = (uint16_t)rdata.len,
+		.line = place.line,
 		.type = type,
-		.seq = (uint32_t)c->record_count,
-		.place = place,
+		.file = place.file,
+		.column = (uint16_t)(place.column < UINT16_MAX ? place.column : UINT16_MAX),
 	};
-	c->record_count++;
 	return ST_OK;
 }
 
@@ -121,7 +152,8 @@ enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, 
 			return ST_ENOMEM;
 		}
 	}
-	return content_add_owned(c, stored, type, ttl, rdata, place);
+	return content_add_owned(c, &(struct record_owner){.name = stored}, type, ttl, rdata,
+				 place);
 }
 
 enum status content_append(struct content *c, const struct content *from)
@@ -130,10 +162,10 @@ enum status content_append(struct content *c, const struct content *from)
 	if (st != ST_OK) {
 		return st;
 	}
-	for (size_t i = 0; i < from->record_count; i++) {
-		struct record *r = &c->records[c->record_count];
-		*r = from->records[i];
-		r->seq = (uint32_t)c->record_count++;
+	if (from->record_count > 0) {
+		memcpy(c->records + c->record_count, from->records,
+		       from->record_count * sizeof(*c->records));
+		c->record_count += from->record_count;
 	}
 	return ST_OK;
 }

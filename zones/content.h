@@ -11,22 +11,35 @@ struct place {
 	uint32_t column;
 };
 
-/* One record as read. */
+/* One record as read: half a cache line, since a large zone's stand beside what is served. */
 struct record {
-	const uint8_t *owner; /* lower case, in content's arena; equal owners often share it */
-	const uint8_t *rdata; /* uncompressed */
+	/* Lower case, in content's arena or with what is known; equal owners often share it. */
+	const uint8_t *owner;
+	const uint8_t *rdata; /* uncompressed, there too; record_rdata() has its length */
 	uint32_t ttl;
-	uint16_t rdata_len;
+	uint32_t line; /* where it stands in the file */
 	uint16_t type;
-	uint32_t seq; /* how many were added before it: the order of the file */
-	struct place place;
+	uint16_t file;
+	uint16_t column; /* UINT16_MAX: that or more */
+	/* After content_sort(): how many of its owner's records the file has before it. UINT16_MAX:
+	 * that many or more, and of these none is told to be the first. */
+	uint16_t order;
 };
+
+/* The octets before an RDATA are its length, as in an RRset. */
+static inline struct bytes record_rdata(const struct record *r)
+{
+	return rdata_at(r->rdata - 2);
+}
 
 /* The records of one owner and type: records[first .. first + count). */
 struct record_set {
 	uint32_t first;
 	uint32_t count;
 };
+
+struct node;
+struct version;
 
 struct content {
 	uint8_t apex[NAME_MAX_LEN]; /* lower case */
@@ -44,9 +57,17 @@ void content_fini(struct content *c);
 /* Copies owner (lower-cased) and rdata. */
 enum status content_add(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
 			struct bytes rdata, struct place place) MUST_USE;
-/* The same for an owner that is in lower case in the content's arena already. */
-enum status content_add_owned(struct content *c, const uint8_t *owner, uint16_t type, uint32_t ttl,
-			      struct bytes rdata, struct place place) MUST_USE;
+/* Who owns a record that is added: a name in lower case that is in the content's arena already. */
+struct record_owner {
+	const uint8_t *name;
+	/* NULL, or a version's node of that name, where the RDATA stays if it is there: the version
+	 * must outlive the content. */
+	const struct node *known;
+};
+
+/* The same for such an owner. */
+enum status content_add_owned(struct content *c, const struct record_owner *owner, uint16_t type,
+			      uint32_t ttl, struct bytes rdata, struct place place) MUST_USE;
 /* Adds the records of 'from', whose names and RDATA stay in its arena: that is to be taken too. */
 enum status content_append(struct content *c, const struct content *from) MUST_USE;
 /* Index of a file's name, for places. */
@@ -77,6 +98,9 @@ struct master_options {
 	size_t generate_max;	/* records one $GENERATE may make; 0: 65536 */
 	size_t chunk_bytes;	/* text that a thread reads at a time; 0: 256 KiB */
 	unsigned threads;	/* 0: as many as CPUs, up to PARALLEL_MAX */
+	/* NULL, or a version that the file is expected to say again, and that outlives the content:
+	 * names and RDATA that it holds are not copied. */
+	const struct version *known;
 };
 
 enum status master_read(const char *path, const struct master_options *opt, struct content *c,

@@ -1,4 +1,4 @@
-/* Sorting what was read. Runs of records of one owner are sorted, not records: by 16 octets of the
+/* Sorting what was read. Runs of records of one owner are sorted, not records: by 11 octets of the
  * owner's sort key, and by name where these are equal. Each thread sorts the runs of a part of the
  * file; then each gathers a range of the names from all parts. */
 #include "zones/content.h"
@@ -19,11 +19,21 @@
 /* Records lie where the file had them: asked for so many runs ahead. */
 #define AHEAD 8
 
+/* There are as many as names: each octet counts. An owner with more records has several. */
 struct run {
-	uint64_t prefix[2]; /* of the sort key behind the apex's; zero where names are outside */
+	uint64_t prefix; /* of the sort key behind the apex's; zero where names are outside */
+	uint32_t tail;	 /* three octets more of it, then how many records: 1 .. RUN_MAX */
 	uint32_t first;
-	uint32_t count;
 };
+
+#define RUN_MAX	     UINT8_MAX
+#define RUN_KEY_LEN  12
+#define RUN_KEY_MASK (~(uint32_t)RUN_MAX)
+
+static uint32_t run_count(const struct run *run)
+{
+	return run->tail & RUN_MAX;
+}
 
 /* A part of the file, and then a range of the names. */
 struct part {
@@ -48,9 +58,10 @@ struct sorting {
 	struct part parts[PARALLEL_MAX + 1];
 	/* starts[range][part]: the range's first run in the part. */
 	size_t starts[PARALLEL_MAX + 1][PARALLEL_MAX];
+	struct run *runs;	/* those of all parts: as many as there are records, at most */
 	struct record *records; /* where they are gathered: the content's own if in order already */
 	struct record_set *sets;
-	size_t room; /* of both: as many as there are records */
+	size_t room; /* of all three: as many as there are records */
 	/* Octets of each page of the content's records that are still to be gathered; NULL: they
 	 * are gathered in place. */
 	_Atomic(uint32_t) *left;
@@ -58,10 +69,13 @@ struct sorting {
 
 static int run_compare(const struct content *c, const struct run *a, const struct run *b)
 {
-	for (int i = 0; i < 2; i++) {
-		if (a->prefix[i] != b->prefix[i]) {
-			return a->prefix[i] < b->prefix[i] ? -1 : 1;
-		}
+	uint32_t tail_a = a->tail & RUN_KEY_MASK;
+	uint32_t tail_b = b->tail & RUN_KEY_MASK;
+	if (a->prefix != b->prefix) {
+		return a->prefix < b->prefix ? -1 : 1;
+	}
+	if (tail_a != tail_b) {
+		return tail_a < tail_b ? -1 : 1;
 	}
 	return name_compare(c->records[a->first].owner, c->records[b->first].owner);
 }
@@ -107,10 +121,17 @@ static void sort_runs(const struct content *c, struct run *runs, size_t count, s
 	}
 }
 
-/* Of a name just below the apex the key is its first label, where that needs no escape: true. */
-static bool label_prefix(const struct sorting *s, const uint8_t *owner, uint64_t prefix[2])
+/* Key: RUN_KEY_LEN octets. */
+static void run_set_key(struct run *run, const uint8_t *key)
 {
-	uint8_t key[2 * sizeof(uint64_t)] = {0};
+	run->prefix = be64_get(key);
+	run->tail = (be32_get(key + sizeof(run->prefix)) & RUN_KEY_MASK) | run_count(run);
+}
+
+/* Of a name just below the apex the key is its first label, where that needs no escape: true. */
+static bool run_set_label(const struct sorting *s, const uint8_t *owner, struct run *run)
+{
+	uint8_t key[RUN_KEY_LEN] = {0};
 	size_t label = owner[0];
 	if (name_len(owner) != label + 1 + s->apex_len ||
 	    memcmp(owner + 1 + label, s->c->apex, s->apex_len) != 0) {
@@ -122,18 +143,17 @@ static bool label_prefix(const struct sorting *s, const uint8_t *owner, uint64_t
 		}
 	}
 	memcpy(key, owner + 1, label < sizeof(key) ? label : sizeof(key));
-	prefix[0] = be64_get(key);
-	prefix[1] = be64_get(key + sizeof(uint64_t));
+	run_set_key(run, key);
 	return true;
 }
 
 static void run_init(const struct sorting *s, struct part *p, struct run *run, size_t first)
 {
-	uint8_t key[NAME_KEY_MAX + 2 * sizeof(uint64_t)];
+	uint8_t key[NAME_KEY_MAX + RUN_KEY_LEN];
 	const uint8_t *owner = s->c->records[first].owner;
 	size_t skip = s->apex_key_len;
-	*run = (struct run){.first = (uint32_t)first, .count = 1};
-	if (label_prefix(s, owner, run->prefix)) {
+	*run = (struct run){.first = (uint32_t)first, .tail = 1};
+	if (run_set_label(s, owner, run)) {
 		return;
 	}
 	size_t len = name_sort_key(owner, key);
@@ -141,9 +161,8 @@ static void run_init(const struct sorting *s, struct part *p, struct run *run, s
 		p->outside = true;
 		return;
 	}
-	memset(key + len, 0, 2 * sizeof(uint64_t));
-	run->prefix[0] = be64_get(key + skip);
-	run->prefix[1] = be64_get(key + skip + sizeof(uint64_t));
+	memset(key + len, 0, RUN_KEY_LEN);
+	run_set_key(run, key + skip);
 }
 
 static void make_runs(struct sorting *s, struct part *p)
@@ -152,8 +171,9 @@ static void make_runs(struct sorting *s, struct part *p)
 	struct run *last = NULL;
 	p->in_order = true;
 	for (size_t i = p->record; i < p[1].record; i++) {
-		if (last != NULL && records[i].owner == records[i - 1].owner) {
-			last->count++;
+		if (last != NULL && records[i].owner == records[i - 1].owner &&
+		    run_count(last) < RUN_MAX) {
+			last->tail++;
 			continue;
 		}
 		struct run *run = &p->runs[p->run_count++];
@@ -179,8 +199,8 @@ static void sort_part_outside(void *ctx, unsigned i)
 	struct sorting *s = ctx;
 	struct part *p = &s->parts[i];
 	for (size_t k = 0; k < p->run_count; k++) {
-		p->runs[k].prefix[0] = 0;
-		p->runs[k].prefix[1] = 0;
+		p->runs[k].prefix = 0;
+		p->runs[k].tail &= RUN_MAX;
 	}
 	p->in_order = false;
 	sort_runs(s->c, p->runs, p->run_count, p->spare);
@@ -193,24 +213,25 @@ static int record_compare(const void *x, const void *y)
 	if (a->type != b->type) {
 		return a->type < b->type ? -1 : 1;
 	}
-	int diff = rdata_compare(a->type, (struct bytes){a->rdata, a->rdata_len},
-				 (struct bytes){b->rdata, b->rdata_len});
+	int diff = rdata_compare(a->type, record_rdata(a), record_rdata(b));
 	if (diff != 0) {
 		return diff;
 	}
-	return a->seq < b->seq ? -1 : a->seq > b->seq;
+	return a->order < b->order ? -1 : a->order > b->order;
 }
 
 static bool same_data(const struct record *a, const struct record *b)
 {
-	return a->type == b->type && rdata_compare(a->type, (struct bytes){a->rdata, a->rdata_len},
-						   (struct bytes){b->rdata, b->rdata_len}) == 0;
+	return a->type == b->type && rdata_compare(a->type, record_rdata(a), record_rdata(b)) == 0;
 }
 
-/* Sorts the records of one owner; few, and often sorted. */
+/* Sorts the records of one owner, which are in the file's order; few, and often sorted. */
 static void sort_owner(struct record *r, size_t count)
 {
 	size_t i = 1;
+	for (size_t k = 0; k < count; k++) {
+		r[k].order = (uint16_t)(k < UINT16_MAX ? k : UINT16_MAX);
+	}
 	while (i < count && record_compare(&r[i - 1], &r[i]) < 0) {
 		i++;
 	}
@@ -261,7 +282,7 @@ static unsigned next_part(const struct sorting *s, const size_t *at, const size_
 static void let_go(const struct sorting *s, const struct run *run)
 {
 	size_t at = run->first * sizeof(struct record);
-	size_t end = at + run->count * sizeof(struct record);
+	size_t end = at + run_count(run) * sizeof(struct record);
 	while (s->left != NULL && at < end) {
 		size_t page = at / BULK_PAGE;
 		size_t next = (page + 1) * BULK_PAGE < end ? (page + 1) * BULK_PAGE : end;
@@ -274,32 +295,44 @@ static void let_go(const struct sorting *s, const struct run *run)
 	}
 }
 
+/* The range's runs of a part, from the first up to 'run', are not looked at any more. */
+static void let_runs_go(const struct sorting *s, size_t first, size_t run)
+{
+	size_t at = run * sizeof(struct run);
+	/* Once for each page. */
+	if (at % BULK_PAGE < sizeof(struct run)) {
+		bulk_discard(s->runs, s->room * sizeof(struct run), first * sizeof(struct run), at);
+	}
+}
+
 static void gather_range(void *ctx, unsigned i)
 {
 	struct sorting *s = ctx;
 	struct part *range = &s->parts[i];
-	const struct run *last = NULL;
+	struct run last = {.tail = 0};
 	const size_t *end = s->starts[i + 1];
 	size_t at[PARALLEL_MAX];
 	size_t pending = 0; /* records of the present owner */
 	unsigned p;
 	memcpy(at, s->starts[i], sizeof(at));
 	while ((p = next_part(s, at, end)) < s->count) {
-		const struct run *run = &s->parts[p].runs[at[p]++];
+		const struct part *part = &s->parts[p];
+		const struct run *run = &part->runs[at[p]++];
 		if (at[p] + AHEAD < end[p]) {
 			__builtin_prefetch(&s->c->records[run[AHEAD].first]);
 		}
-		if (last != NULL && run_compare(s->c, last, run) != 0) {
+		if (run_count(&last) > 0 && run_compare(s->c, &last, run) != 0) {
 			finish_owner(s, range, pending);
 			pending = 0;
 		}
-		if (last != NULL) {
-			let_go(s, last);
+		if (run_count(&last) > 0) {
+			let_go(s, &last);
 		}
 		struct record *to = s->records + range->base + range->kept + pending;
-		memmove(to, s->c->records + run->first, run->count * sizeof(*to));
-		pending += run->count;
-		last = run;
+		memmove(to, s->c->records + run->first, run_count(run) * sizeof(*to));
+		pending += run_count(run);
+		last = *run;
+		let_runs_go(s, part->record + s->starts[i][p], part->record + at[p]);
 	}
 	if (pending > 0) {
 		finish_owner(s, range, pending);
@@ -349,7 +382,7 @@ static void divide(struct sorting *s)
 		s->parts[i].base = base;
 		for (unsigned p = 0; p < s->count; p++) {
 			for (size_t k = s->starts[i][p]; k < s->starts[i + 1][p]; k++) {
-				base += s->parts[p].runs[k].count;
+				base += run_count(&s->parts[p].runs[k]);
 			}
 		}
 	}
@@ -465,13 +498,13 @@ static enum status gather(struct sorting *s)
 static enum status sort_all(struct sorting *s)
 {
 	size_t count = s->c->record_count;
-	struct run *runs = bulk_alloc(count * sizeof(*runs));
 	struct run *spare = bulk_alloc(count * sizeof(*spare));
 	enum status st = ST_ENOMEM;
-	if (runs != NULL && spare != NULL) {
+	s->runs = bulk_alloc(count * sizeof(*s->runs));
+	if (s->runs != NULL && spare != NULL) {
 		for (unsigned i = 0; i <= s->count; i++) {
 			s->parts[i].record = count * i / s->count;
-			s->parts[i].runs = runs + s->parts[i].record;
+			s->parts[i].runs = s->runs + s->parts[i].record;
 			s->parts[i].spare = spare + s->parts[i].record;
 		}
 		sort_parts(s);
@@ -479,7 +512,7 @@ static enum status sort_all(struct sorting *s)
 		spare = NULL;
 		st = gather(s);
 	}
-	bulk_free(runs, count * sizeof(*runs));
+	bulk_free(s->runs, count * sizeof(*s->runs));
 	bulk_free(spare, count * sizeof(*spare));
 	return st;
 }

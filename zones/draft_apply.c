@@ -33,7 +33,8 @@ static bool same_records(const struct rrset *rs, const struct content *c,
 	}
 	for (size_t i = 0; i < s->count; i++, p = rdata_next(p)) {
 		struct bytes rdata = rdata_at(p);
-		if (rdata.len != r[i].rdata_len || memcmp(rdata.data, r[i].rdata, rdata.len) != 0) {
+		struct bytes wanted = record_rdata(&r[i]);
+		if (rdata.len != wanted.len || memcmp(rdata.data, wanted.data, rdata.len) != 0) {
 			return false;
 		}
 	}

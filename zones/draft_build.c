@@ -242,7 +242,7 @@ static size_t size_inside(const struct content *c, const struct record_set *s, s
 	const struct record *r = set_records(c, s);
 	size_t size = sizeof(struct rrset);
 	for (size_t i = 0; i < s->count; i++) {
-		size += 2u + r[i].rdata_len;
+		size += 2u + record_rdata(&r[i]).len;
 	}
 	size = (size + 7) & ~(size_t)7;
 	return offset + size <= NODE_BLOCK_MAX ? size : 0;

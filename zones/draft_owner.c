@@ -40,7 +40,7 @@ struct record_set owner_rrsigs(const struct content *c, const struct owner *o, u
 			continue;
 		}
 		for (size_t k = 0; k < c->sets[i].count; k++) {
-			if (r[k].rdata_len < 2 || be16_get(r[k].rdata) != type) {
+			if (record_rdata(&r[k]).len < 2 || be16_get(r[k].rdata) != type) {
 				continue;
 			}
 			if (found.count++ == 0) {
@@ -64,7 +64,7 @@ enum status rdata_list_fill(struct rdata_list *l, const struct content *c,
 	}
 	const struct record *r = set_records(c, s);
 	for (size_t i = 0; i < s->count; i++) {
-		l->items[i] = (struct bytes){r[i].rdata, r[i].rdata_len};
+		l->items[i] = record_rdata(&r[i]);
 	}
 	return ST_OK;
 }

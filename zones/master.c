@@ -218,7 +218,7 @@ static enum status read_include(struct reader *r, struct source *src, const stru
 	free(path);
 	memcpy(r->at.origin, origin, sizeof(origin));
 	memcpy(r->at.owner, owner, sizeof(owner));
-	r->owner = NULL;
+	r->owner.name = NULL;
 	r->at.has_owner = has_owner;
 	return st;
 }

@@ -53,7 +53,12 @@ struct reader {
 	bool wrote_ttl; /* has a last TTL of its own */
 
 	struct reader_state at;
-	const uint8_t *owner; /* at.owner in the content's arena; NULL: not there yet */
+	/* at.owner, in the content's arena or with what is known; its name NULL: not there yet. */
+	struct record_owner owner;
+	/* Where what is known would have at.owner: on its way into the cache while the rest of the
+	 * record is read. Nothing is found where they are another name's. */
+	uint64_t known_hash;
+	uintptr_t known_page;
 	uint8_t rdata[RDATA_MAX];
 };
 

@@ -157,7 +157,7 @@ static void read_ahead(const struct chunks *k, struct chunk *c)
 	r->asked_ttl = false;
 	r->wrote_ttl = false;
 	r->at = c->expected;
-	r->owner = NULL;
+	r->owner.name = NULL;
 	scan_init(&s, c->start, (size_t)(end - c->start), c->line);
 	enum status st = reader_entries(r, &src, &s, c->stop);
 	/* What reaches the end may go on behind it. */
@@ -234,7 +234,7 @@ static enum status take(struct chunks *k, struct chunk *c, bool *again)
 		enum status st = content_append(k->r->c, &c->c);
 		if (st == ST_OK) {
 			take_state(&k->r->at, c->r);
-			k->r->owner = NULL;
+			k->r->owner.name = NULL;
 			k->taken = c->end;
 			k->taken_line = c->end_line;
 		}

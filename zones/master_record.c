@@ -1,6 +1,7 @@
 /* One record of a master file: [owner] [TTL] [class] type RDATA (RFC 1035 5.1). */
 #include "zones/master.h"
 #include "zones/rdata_types.h"
+#include "zones/version.h"
 
 #include "nsd-core/base/text.h"
 
@@ -11,6 +12,16 @@ struct head {
 	bool has_ttl;
 	uint32_t ttl;
 };
+
+static void expect_owner(struct reader *r)
+{
+	const struct version *known = r->opt->known;
+	if (known != NULL) {
+		r->known_hash = name_hash(r->at.owner);
+		r->known_page = nindex_page(&known->names, r->known_hash);
+		nindex_page_prefetch(r->known_page, r->known_hash);
+	}
+}
 
 static enum status set_owner(struct reader *r, struct source *src, const struct scan *s)
 {
@@ -35,7 +46,8 @@ static enum status set_owner(struct reader *r, struct source *src, const struct 
 		return ST_EPARSE;
 	}
 	name_lower(r->at.owner, name);
-	r->owner = NULL;
+	r->owner.name = NULL;
+	expect_owner(r);
 	if (!src->generated) {
 		src->owner_text = t->text;
 		src->owner_len = t->len;
@@ -150,6 +162,22 @@ static enum status settle_ttl(struct reader *r, const struct source *src, const 
 	return ST_OK;
 }
 
+/* A place for the owner's name that lasts. */
+static enum status keep_owner(struct reader *r)
+{
+	const uint8_t *name = r->at.owner;
+	size_t len = name_len(name);
+	if (r->owner.name != NULL) {
+		return ST_OK;
+	}
+	r->owner.known = r->opt->known == NULL
+				 ? NULL
+				 : nindex_page_find(r->known_page, r->known_hash, name, len);
+	r->owner.name = r->owner.known != NULL ? node_name(r->owner.known)
+					       : arena_copy(&r->c->arena, name, len);
+	return r->owner.name != NULL ? ST_OK : ST_ENOMEM;
+}
+
 /* ST_EPARSE: a fault, already reported. */
 static enum status read_record(struct reader *r, struct source *src, const struct scan *s)
 {
@@ -180,17 +208,14 @@ static enum status read_record(struct reader *r, struct source *src, const struc
 	if (st == ST_OK) {
 		st = settle_ttl(r, src, s, &head, len, &ttl);
 	}
+	if (st == ST_OK) {
+		st = keep_owner(r);
+	}
 	if (st != ST_OK) {
 		return st;
 	}
-	if (r->owner == NULL) {
-		r->owner = arena_copy(&r->c->arena, r->at.owner, name_len(r->at.owner));
-		if (r->owner == NULL) {
-			return ST_ENOMEM;
-		}
-	}
 	struct place place = {src->file, s->tokens[0].line, s->tokens[0].column};
-	return content_add_owned(r->c, r->owner, head.type, ttl, (struct bytes){r->rdata, len},
+	return content_add_owned(r->c, &r->owner, head.type, ttl, (struct bytes){r->rdata, len},
 				 src->generated ? src->place : place);
 }
 

@@ -32,7 +32,7 @@ static void read_again(const struct record *r, char *text, uint8_t *again)
 {
 	/* Written names are absolute: any origin will do. */
 	static const uint8_t origin[] = "\7example\3com";
-	struct bytes rdata = {r->rdata, r->rdata_len};
+	struct bytes rdata = record_rdata(r);
 	struct scan s;
 	size_t len = 0;
 	size_t bad;
@@ -63,9 +63,7 @@ static void check_sorted(const struct content *c)
 		const struct record *b = &c->records[i];
 		int diff = name_compare(a->owner, b->owner);
 		diff = diff != 0 ? diff : (a->type > b->type) - (a->type < b->type);
-		diff = diff != 0 ? diff
-				 : rdata_compare(a->type, (struct bytes){a->rdata, a->rdata_len},
-						 (struct bytes){b->rdata, b->rdata_len});
+		diff = diff != 0 ? diff : rdata_compare(a->type, record_rdata(a), record_rdata(b));
 		require(diff < 0, "not in order", "");
 	}
 }

@@ -26,8 +26,7 @@ static int print_records(const struct content *c)
 		const struct record *r = &c->records[i];
 		char owner[NAME_TEXT_MAX];
 		char type[RRTYPE_TEXT_MAX];
-		if (rdata_to_text(r->type, (struct bytes){r->rdata, r->rdata_len}, text, room) !=
-		    ST_OK) {
+		if (rdata_to_text(r->type, record_rdata(r), text, room) != ST_OK) {
 			free(text);
 			return 1;
 		}

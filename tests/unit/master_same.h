@@ -37,9 +37,10 @@ static inline bool same_record(const struct record *a, const struct record *b)
 {
 	return name_len(a->owner) == name_len(b->owner) &&
 	       memcmp(a->owner, b->owner, name_len(a->owner)) == 0 && a->type == b->type &&
-	       a->ttl == b->ttl && a->seq == b->seq && a->rdata_len == b->rdata_len &&
-	       memcmp(a->rdata, b->rdata, a->rdata_len) == 0 && a->place.file == b->place.file &&
-	       a->place.line == b->place.line && a->place.column == b->place.column;
+	       a->ttl == b->ttl && a->order == b->order &&
+	       record_rdata(a).len == record_rdata(b).len &&
+	       memcmp(a->rdata, b->rdata, record_rdata(a).len) == 0 && a->file == b->file &&
+	       a->line == b->line && a->column == b->column;
 }
 
 static inline bool same_diag(const struct diag *a, const struct diag *b)

@@ -45,10 +45,9 @@ static void test_add(void **state)
 	assert_memory_equal(c.records[0].owner, "\3www\7example\3com", 17);
 	assert_ptr_equal(c.records[0].owner, c.records[1].owner);
 	assert_ptr_not_equal(c.records[1].owner, c.records[2].owner);
-	assert_int_equal(c.records[1].seq, 1);
 	assert_int_equal(c.records[1].ttl, 61);
-	assert_int_equal(c.records[1].place.line, 2);
-	assert_int_equal(c.records[2].rdata_len, 0);
+	assert_int_equal(c.records[1].line, 2);
+	assert_int_equal(record_rdata(&c.records[2]).len, 0);
 	content_fini(&c);
 }
 
@@ -229,15 +228,53 @@ static void assert_same(const struct content *a, const struct content *b)
 		const struct record *x = &a->records[i];
 		const struct record *y = &b->records[i];
 		assert_true(name_equal(x->owner, y->owner));
-		assert_int_equal(x->seq, y->seq);
 		assert_int_equal(x->type, y->type);
-		assert_memory_equal(x->rdata, y->rdata, x->rdata_len);
+		assert_memory_equal(x->rdata, y->rdata, record_rdata(x).len);
 		assert_true(i == 0 ||
 			    name_equal(x->owner, x[-1].owner) == (y->owner == y[-1].owner));
 	}
 	for (size_t i = 0; i < a->set_count; i++) {
 		assert_int_equal(a->sets[i].first, b->sets[i].first);
 		assert_int_equal(a->sets[i].count, b->sets[i].count);
+	}
+}
+
+static void assert_same_order(const struct content *a, const struct content *b)
+{
+	for (size_t i = 0; i < a->record_count; i++) {
+		assert_int_equal(a->records[i].order, b->records[i].order);
+		assert_int_equal(a->records[i].line, b->records[i].line);
+	}
+}
+
+/* Of an owner with more records than one run or the order can count. */
+static void test_sort_many_of_one(void **state)
+{
+	(void)state;
+	enum { MANY = UINT16_MAX + 700 };
+	for (unsigned parts = 1; parts <= 3; parts++) {
+		struct content c;
+		content_init(&c, apex);
+		add(&c, "z", RR_A, 1, "\1\1\1\1", 4);
+		for (uint32_t i = 0; i < MANY; i++) {
+			char data[4];
+			be32_put((uint8_t *)data, MANY - i);
+			add(&c, "m", RR_A, 1, data, 4);
+		}
+		add(&c, "a", RR_A, 1, "\1\1\1\1", 4);
+		assert_int_equal(content_sort_parts(&c, parts), ST_OK);
+		assert_int_equal(c.record_count, MANY + 2);
+		assert_int_equal(c.set_count, 3);
+		assert_int_equal(c.sets[1].count, MANY);
+		for (uint32_t i = 0; i < MANY; i++) {
+			const struct record *r = &c.records[1 + i];
+			uint32_t before = MANY - 1 - i;
+			assert_int_equal(be32_get(r->rdata), i + 1);
+			assert_int_equal(r->line, before + 2);
+			assert_int_equal(r->order, before < UINT16_MAX ? before : UINT16_MAX);
+			assert_ptr_equal(r->owner, c.records[1].owner);
+		}
+		content_fini(&c);
 	}
 }
 
@@ -257,6 +294,7 @@ static void test_sort_parts(void **state)
 			make(&c, made);
 			assert_int_equal(content_sort_parts(&c, parts), ST_OK);
 			assert_same(&whole, &c);
+			assert_same_order(&whole, &c);
 			/* And of what is sorted already. */
 			assert_int_equal(content_sort_parts(&c, parts), ST_OK);
 			assert_same(&whole, &c);
@@ -294,15 +332,11 @@ static void test_sort_outside_first(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_add),
-		cmocka_unit_test(test_sort_owners),
-		cmocka_unit_test(test_sort_outside),
-		cmocka_unit_test(test_sort_records),
-		cmocka_unit_test(test_rrsigs_by_covered_type),
-		cmocka_unit_test(test_sort_empty),
-		cmocka_unit_test(test_sort_many),
-		cmocka_unit_test(test_sort_parts),
-		cmocka_unit_test(test_sort_outside_first),
+		cmocka_unit_test(test_add),	     cmocka_unit_test(test_sort_owners),
+		cmocka_unit_test(test_sort_outside), cmocka_unit_test(test_sort_many_of_one),
+		cmocka_unit_test(test_sort_records), cmocka_unit_test(test_rrsigs_by_covered_type),
+		cmocka_unit_test(test_sort_empty),   cmocka_unit_test(test_sort_many),
+		cmocka_unit_test(test_sort_parts),   cmocka_unit_test(test_sort_outside_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

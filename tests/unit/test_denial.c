@@ -124,8 +124,7 @@ static void dnssec_signzone_makes_the_same_chain(void **state)
 			continue;
 		}
 		assert_true(found < l->count);
-		assert_int_equal(rdata_to_text(RR_NSEC, (struct bytes){r->rdata, r->rdata_len},
-					       rdata, sizeof(rdata)),
+		assert_int_equal(rdata_to_text(RR_NSEC, record_rdata(r), rdata, sizeof(rdata)),
 				 ST_OK);
 		assert_string_equal(l->items[found].owner, name_to_text(r->owner, owner));
 		/* dnssec-signzone keeps the file's case in the next name. */

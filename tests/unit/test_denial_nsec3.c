@@ -193,10 +193,9 @@ static void dnssec_signzone_makes_the_same_chain(void **state)
 				continue;
 			}
 			assert_true(found < l->count);
-			assert_int_equal(rdata_to_text(RR_NSEC3,
-						       (struct bytes){r->rdata, r->rdata_len},
-						       rdata, sizeof(rdata)),
-					 ST_OK);
+			assert_int_equal(
+				rdata_to_text(RR_NSEC3, record_rdata(r), rdata, sizeof(rdata)),
+				ST_OK);
 			assert_int_equal(
 				strcasecmp(l->items[found].owner, name_to_text(r->owner, owner)),
 				0);

@@ -25,7 +25,7 @@ static void dump(const struct content *c, char *out)
 		char owner[NAME_TEXT_MAX];
 		char type[RRTYPE_TEXT_MAX];
 		char text[2048];
-		struct bytes rdata = {r->rdata, r->rdata_len};
+		struct bytes rdata = record_rdata(r);
 		assert_int_equal(rdata_to_text(r->type, rdata, text, sizeof(text)), ST_OK);
 		n += (size_t)snprintf(out + n, TEXT_ROOM - n, "%s %u %s %s\n",
 				      name_to_text(r->owner, owner), r->ttl,
@@ -318,10 +318,10 @@ static void test_places(void **state)
 	diags_init(&d, 5);
 	assert_int_equal(master_read_mem("z", text, strlen(text), &plain, &c, &d), ST_OK);
 	assert_int_equal(c.record_count, 2);
-	assert_int_equal(c.records[0].place.line, 4);
-	assert_int_equal(c.records[0].place.column, 2);
-	assert_int_equal(c.records[1].place.line, 6);
-	assert_string_equal(c.files[c.records[0].place.file], "z");
+	assert_int_equal(c.records[0].line, 4);
+	assert_int_equal(c.records[0].column, 2);
+	assert_int_equal(c.records[1].line, 6);
+	assert_string_equal(c.files[c.records[0].file], "z");
 	content_fini(&c);
 	diags_fini(&d);
 }

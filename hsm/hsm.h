@@ -123,9 +123,13 @@ const uint8_t *hsm_key_public(const struct hsm_key *key); /* HSM_PUBLIC_LEN octe
 const uint8_t *hsm_key_id(const struct hsm_key *key, size_t *len);
 struct keystore *hsm_key_store(const struct hsm_key *key);
 
+/* HSM_QUERY comes first. The other two take turns, so that neither starves the other, and never
+ * take the last lane while there are two or more. */
 enum hsm_priority {
-	HSM_QUERY, /* somebody waits for the answer */
-	HSM_BATCH, /* never takes the last lane while there are two or more */
+	HSM_QUERY,  /* somebody waits for the answer */
+	HSM_EXCESS, /* the same, but who asks has more than a fair share under way already; or
+		       nobody waits */
+	HSM_BATCH,  /* background work */
 };
 
 /* One signature to make. Owned by the caller until 'done' has been called. */
@@ -141,12 +145,19 @@ struct hsm_job {
 	 * key is gone from it or may not sign; ST_ECRYPTO: two signatures did not verify. */
 	enum status result;
 	uint8_t signature[HSM_SIGNATURE_LEN];
-	struct hsm_job *next; /* the queue's */
+	/* The queue's; zero before the first submission. */
+	struct hsm_job *next, *previous;
+	enum hsm_priority priority;
+	bool queued;
 };
 
 /* ST_ELIMIT: the queue is full, ST_EAGAIN: the keystore ends; 'done' is not called. Any thread. */
 enum status keystore_submit(struct keystore *ks, enum hsm_priority priority,
 			    struct hsm_job *job) MUST_USE;
+/* Moves a job that waits at a lower priority behind those of HSM_QUERY. Nothing happens where it
+ * does not wait, or where these are as many as may be. The caller keeps the job from being freed;
+ * any thread. */
+void keystore_raise(struct keystore *ks, struct hsm_job *job);
 /* On this thread, for keys in the process; ST_ENOTSUP for others. */
 enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature) MUST_USE;
 /* Checks with OpenSSL. ST_ECRYPTO: it does not verify. */

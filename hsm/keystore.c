@@ -265,7 +265,9 @@ void keystore_health(struct keystore *ks, struct keystore_health *out)
 	memcpy(out->detail, ks->detail, sizeof(out->detail));
 	memcpy(out->refusal, ks->refusal, sizeof(out->refusal));
 	out->sessions = ks->able;
-	out->waiting = ks->queue[HSM_QUERY].count + ks->queue[HSM_BATCH].count;
+	for (size_t i = 0; i <= HSM_BATCH; i++) {
+		out->waiting += ks->queue[i].count;
+	}
 	pthread_mutex_unlock(&ks->lock);
 	out->signatures = atomic_load(&ks->signatures);
 	out->failures = atomic_load(&ks->failures);

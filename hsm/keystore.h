@@ -15,8 +15,7 @@ struct lane {
 };
 
 struct job_queue {
-	struct hsm_job *head;
-	struct hsm_job **tail;
+	struct hsm_job *head, *tail;
 	size_t count;
 };
 
@@ -35,8 +34,9 @@ struct keystore {
 
 	struct job_queue queue[HSM_BATCH + 1];
 	struct lane *lanes;
-	unsigned able;	     /* lanes that are not parked */
-	unsigned batch_busy; /* lanes at a HSM_BATCH job */
+	unsigned able;	    /* lanes that are not parked */
+	unsigned low_busy;  /* lanes at a job of less than HSM_QUERY */
+	bool excess_is_due; /* HSM_BATCH had the last turn of the two */
 
 	/* The keeper is the one thread that opens the device, so that lanes are free to fail jobs
 	 * promptly meanwhile. */

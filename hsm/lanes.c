@@ -20,56 +20,61 @@ enum status thread_start(pthread_t *thread, void *(*main)(void *), void *arg)
 	return err == 0 ? ST_OK : status_from_errno(err);
 }
 
-static void queue_push(struct job_queue *q, struct hsm_job *job)
+/* Behind 'after'; NULL: at the front. */
+static void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after)
 {
-	job->next = NULL;
-	*q->tail = job;
-	q->tail = &job->next;
+	struct job_queue *q = &ks->queue[job->priority];
+	job->previous = after;
+	job->next = after != NULL ? after->next : q->head;
+	*(after != NULL ? &after->next : &q->head) = job;
+	*(job->next != NULL ? &job->next->previous : &q->tail) = job;
+	job->queued = true;
 	q->count++;
 }
 
-static void queue_push_front(struct job_queue *q, struct hsm_job *job)
+static void queue_push(struct keystore *ks, struct hsm_job *job, enum hsm_priority priority)
 {
-	job->next = q->head;
-	if (q->head == NULL) {
-		q->tail = &job->next;
-	}
-	q->head = job;
-	q->count++;
+	job->priority = priority;
+	queue_insert(ks, job, ks->queue[priority].tail);
 }
 
-static struct hsm_job *queue_pop(struct job_queue *q)
+static void queue_remove(struct keystore *ks, struct hsm_job *job)
 {
-	struct hsm_job *job = q->head;
-	if (job != NULL) {
-		q->head = job->next;
-		if (q->head == NULL) {
-			q->tail = &q->head;
-		}
-		q->count--;
-	}
-	return job;
+	struct job_queue *q = &ks->queue[job->priority];
+	*(job->previous != NULL ? &job->previous->next : &q->head) = job->next;
+	*(job->next != NULL ? &job->next->previous : &q->tail) = job->previous;
+	job->queued = false;
+	q->count--;
+}
+
+/* The first job of those that do not take the last lane, or NULL. */
+static struct hsm_job *low_first(struct keystore *ks)
+{
+	struct hsm_job *excess = ks->queue[HSM_EXCESS].head;
+	struct hsm_job *batch = ks->queue[HSM_BATCH].head;
+	bool take_excess = batch == NULL || (excess != NULL && ks->excess_is_due);
+	ks->excess_is_due = !take_excess;
+	return take_excess ? excess : batch;
 }
 
 /* The next job for this lane, or NULL. Where jobs cannot be signed anyway every lane helps to fail
- * them; else a parked lane takes none, and HSM_BATCH leaves one lane free. */
-static struct hsm_job *lane_take(struct lane *lane, enum hsm_priority *priority)
+ * them; else a parked lane takes none, and what is not HSM_QUERY leaves one lane free. */
+static struct hsm_job *lane_take(struct lane *lane)
 {
 	struct keystore *ks = lane->ks;
 	bool signs = ks->state == KEYSTORE_UP && !ks->stopping;
 	if (signs && lane->parked == ks->epoch) {
 		return NULL;
 	}
-	struct hsm_job *job = queue_pop(&ks->queue[HSM_QUERY]);
-	if (job != NULL) {
-		*priority = HSM_QUERY;
-		return job;
-	}
-	if (signs && ks->able >= 2 && ks->batch_busy >= ks->able - 1) {
+	struct hsm_job *job = ks->queue[HSM_QUERY].head;
+	if (job == NULL && signs && ks->able >= 2 && ks->low_busy >= ks->able - 1) {
 		return NULL;
 	}
-	*priority = HSM_BATCH;
-	return queue_pop(&ks->queue[HSM_BATCH]);
+	job = job != NULL ? job : low_first(ks);
+	if (job != NULL) {
+		queue_remove(ks, job);
+	}
+	return job;
 }
 
 /* A lane signs twice at most: where the first signature is of no known form or does not verify.
@@ -110,7 +115,7 @@ static enum status lane_sign(struct lane *lane, struct hsm_job *job, struct faul
 }
 
 /* Called and returns with the lock held. ST_EBUSY: the job is back in its queue. */
-static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_priority priority)
+static enum status lane_run(struct lane *lane, struct hsm_job *job)
 {
 	struct keystore *ks = lane->ks;
 	struct fault f = {.kind = FAULT_REQUEST};
@@ -123,7 +128,7 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_pri
 		return ST_EAGAIN;
 	}
 
-	ks->batch_busy += priority == HSM_BATCH;
+	ks->low_busy += job->priority != HSM_QUERY;
 	pthread_mutex_unlock(&ks->lock);
 	enum status st = lane_sign(lane, job, &f);
 	if (st != ST_OK && st != ST_ELIMIT && f.kind != FAULT_REQUEST) {
@@ -131,7 +136,7 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_pri
 		st = ST_EAGAIN; /* it heals without this job's doing, be it by the operator */
 	}
 	pthread_mutex_lock(&ks->lock);
-	ks->batch_busy -= priority == HSM_BATCH;
+	ks->low_busy -= job->priority != HSM_QUERY;
 
 	if (st == ST_OK) {
 		ks->backoff_ms = 0;
@@ -145,7 +150,7 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job, enum hsm_pri
 	if (ks->able > 1 && ks->epoch == epoch) {
 		lane->parked = epoch;
 		ks->able--;
-		queue_push_front(&ks->queue[priority], job);
+		queue_insert(ks, job, NULL);
 		pthread_cond_broadcast(&ks->work);
 		return ST_EBUSY;
 	}
@@ -162,8 +167,7 @@ static void *lane_main(void *arg)
 	struct keystore *ks = lane->ks;
 	pthread_mutex_lock(&ks->lock);
 	for (;;) {
-		enum hsm_priority priority;
-		struct hsm_job *job = lane_take(lane, &priority);
+		struct hsm_job *job = lane_take(lane);
 		if (job == NULL) {
 			if (ks->stopping) {
 				break;
@@ -171,7 +175,7 @@ static void *lane_main(void *arg)
 			pthread_cond_wait(&ks->work, &ks->lock);
 			continue;
 		}
-		enum status st = lane_run(lane, job, priority);
+		enum status st = lane_run(lane, job);
 		if (st == ST_EBUSY) {
 			continue;
 		}
@@ -197,9 +201,6 @@ void lanes_unpark(struct keystore *ks)
 
 enum status lanes_start(struct keystore *ks)
 {
-	for (size_t i = 0; i <= HSM_BATCH; i++) {
-		ks->queue[i].tail = &ks->queue[i].head;
-	}
 	ks->able = ks->opt.sessions;
 	ks->lanes = calloc(ks->opt.sessions, sizeof(*ks->lanes));
 	if (ks->lanes == NULL) {
@@ -234,6 +235,17 @@ void lanes_stop(struct keystore *ks)
 	ks->lanes = NULL;
 }
 
+/* There is something for a lane. With the lock held. */
+static void lanes_wake(struct keystore *ks)
+{
+	/* A parked lane may be the one that wakes up. */
+	if (ks->able < ks->opt.sessions) {
+		pthread_cond_broadcast(&ks->work);
+	} else {
+		pthread_cond_signal(&ks->work);
+	}
+}
+
 enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job)
 {
 	enum status st = ST_OK;
@@ -243,16 +255,23 @@ enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, str
 	} else if (ks->queue[priority].count >= ks->queue_max) {
 		st = ST_ELIMIT;
 	} else {
-		queue_push(&ks->queue[priority], job);
-		/* A parked lane may be the one that wakes up. */
-		if (ks->able < ks->opt.sessions) {
-			pthread_cond_broadcast(&ks->work);
-		} else {
-			pthread_cond_signal(&ks->work);
-		}
+		queue_push(ks, job, priority);
+		lanes_wake(ks);
 	}
 	pthread_mutex_unlock(&ks->lock);
 	return st;
+}
+
+void keystore_raise(struct keystore *ks, struct hsm_job *job)
+{
+	pthread_mutex_lock(&ks->lock);
+	if (job->queued && job->priority != HSM_QUERY &&
+	    ks->queue[HSM_QUERY].count < ks->queue_max) {
+		queue_remove(ks, job);
+		queue_push(ks, job, HSM_QUERY);
+		lanes_wake(ks);
+	}
+	pthread_mutex_unlock(&ks->lock);
 }
 
 struct proof {

@@ -29,10 +29,10 @@ struct keystore {
 	size_t queue_max;
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct hsm_job *head[2];
-	struct hsm_job **tail[2];
-	size_t waiting[2];
-	size_t most_waiting[2];
+	struct hsm_job *head[HSM_BATCH + 1];
+	struct hsm_job **tail[HSM_BATCH + 1];
+	size_t waiting[HSM_BATCH + 1];
+	size_t most_waiting[HSM_BATCH + 1];
 	bool stopping;
 	pthread_t lanes[FAKE_LANES_MAX];
 	unsigned lane_count;
@@ -47,19 +47,47 @@ static inline void fake_init(struct keystore *ks, const char *name, bool in_proc
 	ks->queue_max = 4096;
 	pthread_mutex_init(&ks->lock, NULL);
 	pthread_cond_init(&ks->work, NULL);
-	ks->tail[0] = &ks->head[0];
-	ks->tail[1] = &ks->head[1];
+	for (size_t p = 0; p <= HSM_BATCH; p++) {
+		ks->tail[p] = &ks->head[p];
+	}
 }
 
-static inline struct hsm_job *fake_pop(struct keystore *ks, int p)
+/* Takes the job off its queue. */
+static inline void fake_unlink(struct keystore *ks, struct hsm_job *job)
 {
-	struct hsm_job *job = ks->head[p];
+	struct hsm_job **at = &ks->head[job->priority];
+	while (*at != job) {
+		at = &(*at)->next;
+	}
+	*at = job->next;
+	if (job->next == NULL) {
+		ks->tail[job->priority] = at;
+	}
+	ks->waiting[job->priority]--;
+	job->queued = false;
+}
+
+static inline void fake_append(struct keystore *ks, struct hsm_job *job, enum hsm_priority p)
+{
+	job->priority = p;
+	job->queued = true;
+	job->next = NULL;
+	*ks->tail[p] = job;
+	ks->tail[p] = &job->next;
+	if (++ks->waiting[p] > ks->most_waiting[p]) {
+		ks->most_waiting[p] = ks->waiting[p];
+	}
+}
+
+/* The first of the highest priority there is. */
+static inline struct hsm_job *fake_pop(struct keystore *ks)
+{
+	struct hsm_job *job = NULL;
+	for (size_t p = 0; p <= HSM_BATCH && job == NULL; p++) {
+		job = ks->head[p];
+	}
 	if (job != NULL) {
-		ks->head[p] = job->next;
-		if (job->next == NULL) {
-			ks->tail[p] = &ks->head[p];
-		}
-		ks->waiting[p]--;
+		fake_unlink(ks, job);
 	}
 	return job;
 }
@@ -81,10 +109,7 @@ static inline size_t fake_run(struct keystore *ks, size_t n)
 	size_t done = 0;
 	while (done < n) {
 		pthread_mutex_lock(&ks->lock);
-		struct hsm_job *job = fake_pop(ks, HSM_QUERY);
-		if (job == NULL) {
-			job = fake_pop(ks, HSM_BATCH);
-		}
+		struct hsm_job *job = fake_pop(ks);
 		pthread_mutex_unlock(&ks->lock);
 		if (job == NULL) {
 			break;
@@ -100,10 +125,7 @@ static inline void *fake_lane(void *arg)
 	struct keystore *ks = arg;
 	pthread_mutex_lock(&ks->lock);
 	for (;;) {
-		struct hsm_job *job = fake_pop(ks, HSM_QUERY);
-		if (job == NULL) {
-			job = fake_pop(ks, HSM_BATCH);
-		}
+		struct hsm_job *job = fake_pop(ks);
 		if (job != NULL) {
 			pthread_mutex_unlock(&ks->lock);
 			fake_do(job);
@@ -173,16 +195,22 @@ enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, str
 	if (ks->waiting[priority] >= ks->queue_max) {
 		st = ST_ELIMIT;
 	} else {
-		job->next = NULL;
-		*ks->tail[priority] = job;
-		ks->tail[priority] = &job->next;
-		if (++ks->waiting[priority] > ks->most_waiting[priority]) {
-			ks->most_waiting[priority] = ks->waiting[priority];
-		}
+		fake_append(ks, job, priority);
 		pthread_cond_signal(&ks->work);
 	}
 	pthread_mutex_unlock(&ks->lock);
 	return st;
+}
+
+void keystore_raise(struct keystore *ks, struct hsm_job *job)
+{
+	pthread_mutex_lock(&ks->lock);
+	if (job->queued && job->priority != HSM_QUERY) {
+		fake_unlink(ks, job);
+		fake_append(ks, job, HSM_QUERY);
+		pthread_cond_signal(&ks->work);
+	}
+	pthread_mutex_unlock(&ks->lock);
 }
 
 enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature)

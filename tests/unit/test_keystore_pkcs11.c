@@ -62,7 +62,7 @@ static void *submit_many(void *arg)
 {
 	struct submitter *s = arg;
 	for (size_t i = s->from; i < s->to; i++) {
-		enum hsm_priority priority = i % 3 == 0 ? HSM_QUERY : HSM_BATCH;
+		enum hsm_priority priority = (enum hsm_priority)(i % 3);
 		while (jobs_submit(s->jobs, i, s->fx->ks, priority, s->fx->key) == ST_ELIMIT) {
 			pause_ms();
 		}
@@ -143,6 +143,73 @@ static void one_lane_serves_both(void **state)
 	jobs_free(j);
 }
 
+/* One lane, held: what comes after is done in an order that is known. */
+static void questions_come_first_and_the_rest_takes_turns(void **state)
+{
+	static const struct {
+		enum hsm_priority priority;
+		size_t order;
+	} jobs[] = {
+		{HSM_BATCH, 1},	 {HSM_BATCH, 6},  {HSM_BATCH, 8},  {HSM_BATCH, 10}, {HSM_EXCESS, 5},
+		{HSM_EXCESS, 3}, {HSM_EXCESS, 7}, {HSM_EXCESS, 9}, {HSM_QUERY, 2},  {HSM_BATCH, 4},
+	};
+	enum { COUNT = sizeof(jobs) / sizeof(jobs[0]) };
+	struct p11_fixture *fx = *state;
+	struct keystore_health health;
+	struct jobs *j = jobs_new(COUNT);
+	p11_use(fx, p11_wrapper(), 1);
+	p11_make_key(fx);
+	unsigned before = wrap_calls("C_Sign");
+	wrap_rule("C_Sign", "hold", 0, -1);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(jobs_submit(j, i, fx->ks, jobs[i].priority, fx->key), ST_OK);
+		if (i == 0) {
+			EVENTUALLY(wrap_calls("C_Sign") == before + 1);
+		}
+	}
+	/* From the middle of a queue, and the last of one; nothing comes of what is not there. */
+	keystore_raise(fx->ks, jobs_at(j, 5));
+	keystore_raise(fx->ks, jobs_at(j, 9));
+	keystore_raise(fx->ks, jobs_at(j, 5));
+	keystore_raise(fx->ks, jobs_at(j, 0));
+	keystore_health(fx->ks, &health);
+	assert_int_equal(health.waiting, COUNT - 1);
+	wrap_clear();
+	jobs_wait(j, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(jobs_at(j, i)->result, ST_OK);
+		assert_int_equal(jobs_order(j, i), jobs[i].order);
+	}
+	keystore_raise(fx->ks, jobs_at(j, 1));
+	keystore_health(fx->ks, &health);
+	assert_int_equal(health.waiting, 0);
+	jobs_free(j);
+}
+
+static void what_is_raised_takes_the_last_lane(void **state)
+{
+	struct p11_fixture *fx = *state;
+	struct keystore_health health;
+	struct jobs *j = jobs_new(3);
+	p11_use(fx, p11_wrapper(), 2);
+	p11_make_key(fx);
+	unsigned before = wrap_calls("C_Sign");
+	wrap_rule("C_Sign", "hold", 0, -1);
+	assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_BATCH, fx->key), ST_OK);
+	EVENTUALLY(wrap_calls("C_Sign") == before + 1);
+	assert_int_equal(jobs_submit(j, 1, fx->ks, HSM_EXCESS, fx->key), ST_OK);
+	assert_int_equal(jobs_submit(j, 2, fx->ks, HSM_EXCESS, fx->key), ST_OK);
+	keystore_health(fx->ks, &health);
+	assert_int_equal(health.waiting, 2);
+	keystore_raise(fx->ks, jobs_at(j, 2));
+	EVENTUALLY(wrap_calls("C_Sign") == before + 2);
+	keystore_health(fx->ks, &health);
+	assert_int_equal(health.waiting, 1);
+	wrap_clear();
+	jobs_wait(j, 3);
+	jobs_free(j);
+}
+
 static void *free_keystore(void *arg)
 {
 	keystore_free(arg);
@@ -167,8 +234,10 @@ static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 		assert_int_equal(jobs_submit(j, taken++, fx->ks, HSM_QUERY, fx->key), ST_OK);
 	}
 	assert_int_equal(jobs_submit(j, 10, fx->ks, HSM_QUERY, fx->key), ST_ELIMIT);
-	/* The bound is each priority's own. */
+	/* The bound is each priority's own, and nothing is raised into a full queue. */
 	assert_int_equal(jobs_submit(j, taken++, fx->ks, HSM_BATCH, fx->key), ST_OK);
+	keystore_raise(fx->ks, jobs_at(j, taken - 1));
+	assert_int_equal(jobs_at(j, taken - 1)->priority, HSM_BATCH);
 
 	struct keystore *ks = fx->ks;
 	fx->ks = NULL;
@@ -484,6 +553,8 @@ int main(int argc, char **argv)
 		TEST(thousands_of_jobs_at_once_all_verify),
 		TEST(batches_leave_a_lane_for_queries),
 		TEST(one_lane_serves_both),
+		TEST(questions_come_first_and_the_rest_takes_turns),
+		TEST(what_is_raised_takes_the_last_lane),
 		TEST(the_queue_is_bounded_and_ends_with_the_keystore),
 		TEST(keys_never_leave_the_token),
 		TEST(without_a_public_key_the_record_serves),

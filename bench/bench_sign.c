@@ -199,7 +199,7 @@ static double whole_zone(struct bench *b, const char *text, unsigned threads, do
 
 static enum answer_want want(void *ctx, struct version *v, const struct node *n, struct rrset *rs)
 {
-	return signer_want(ctx, v, n, rs) == ST_OK ? WANT_FILLED : WANT_FAILED;
+	return signer_want(ctx, v, n, rs, true) == ST_OK ? WANT_FILLED : WANT_FAILED;
 }
 
 /* Asks 'host' in every zone; ns of CPU time a question, *signatures made for each. */

@@ -62,7 +62,7 @@ static enum answer_want on_want(void *ctx, struct version *v, const struct node 
 		w->wanting = true;
 		atomic_fetch_add(&w->waiting, 1);
 	}
-	enum status st = signer_want(w->signer, v, n, rs);
+	enum status st = signer_want(w->signer, v, n, rs, true);
 	if (st == ST_EBUSY) {
 		return WANT_PENDING;
 	}

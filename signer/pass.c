@@ -199,7 +199,9 @@ enum status feed_rrset(struct feed *f, const struct node *n, struct rrset *rs)
 			f->others[f->other_count++] = rs;
 			return st;
 		}
-		st = sign_start(f->signer, f->version, n, rs, f->batch);
+		struct sign_task task = {
+			.version = f->version, .node = n, .rrset = rs, .batch = f->batch};
+		st = sign_start(f->signer, &task);
 		if (st != ST_ELIMIT) {
 			break;
 		}

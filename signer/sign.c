@@ -1,6 +1,7 @@
 #include "signer/sign.h"
 
 #include "nsd-core/base/clock.h"
+#include "nsd-core/base/digest.h"
 
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ struct sign {
 	struct version *version; /* referenced while parts are in flight; holds rs and the keys */
 	struct rrset *rs;
 	struct sign_batch *batch; /* referenced; NULL: for a question */
+	struct sign *next;	  /* in its bucket of the flights */
 	bool announce;		  /* a question waits for this very attempt */
 	_Atomic(unsigned) pending;
 	_Atomic(int) error; /* the first */
@@ -34,6 +36,58 @@ bool sign_claim(struct rrset *rs)
 {
 	uint8_t empty = SIG_EMPTY;
 	return atomic_compare_exchange_strong(&rs->sig_state, &empty, SIG_SIGNING);
+}
+
+enum status flights_init(struct flights *f)
+{
+	pthread_mutex_init(&f->lock, NULL);
+	return random_bytes(&f->seed, sizeof(f->seed));
+}
+
+void flights_fini(struct flights *f)
+{
+	pthread_mutex_destroy(&f->lock);
+}
+
+static struct sign **flights_bucket(struct flights *f, const struct rrset *rs)
+{
+	uint64_t h = ((uintptr_t)rs ^ f->seed) * UINT64_C(0x9fb21c651e98df25);
+	return &f->buckets[(h >> 32) % FLIGHT_BUCKETS];
+}
+
+static void flights_add(struct flights *f, struct sign *sign)
+{
+	struct sign **bucket = flights_bucket(f, sign->rs);
+	pthread_mutex_lock(&f->lock);
+	sign->next = *bucket;
+	*bucket = sign;
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void flights_remove(struct flights *f, const struct sign *sign)
+{
+	struct sign **at = flights_bucket(f, sign->rs);
+	pthread_mutex_lock(&f->lock);
+	while (*at != sign) {
+		at = &(*at)->next;
+	}
+	*at = sign->next;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void sign_raise(struct signer *s, const struct rrset *rs)
+{
+	struct flights *f = &s->flights;
+	pthread_mutex_lock(&f->lock);
+	struct sign *sign = *flights_bucket(f, rs);
+	while (sign != NULL && sign->rs != rs) {
+		sign = sign->next;
+	}
+	for (size_t i = 0; sign != NULL && i < sign->count; i++) {
+		struct hsm_job *job = &sign->parts[i].job;
+		keystore_raise(hsm_key_store(job->key), job);
+	}
+	pthread_mutex_unlock(&f->lock);
 }
 
 static void sign_note_error(struct sign *sign, enum status st)
@@ -111,6 +165,8 @@ static void sign_finish(struct sign *sign)
 {
 	struct version *v = sign->version;
 	struct sigset *sigs = NULL;
+	/* Before the slot is another's to claim. */
+	flights_remove(&sign->signer->flights, sign);
 	enum status st = (enum status)atomic_load(&sign->error);
 	if (st == ST_OK) {
 		st = sign_assemble(sign, &sigs);
@@ -211,9 +267,9 @@ static enum status sign_inline(struct sign *sign)
 }
 
 /* The others are given to their keystores. Called with one hold on 'pending', which it ends. */
-static enum status sign_submit(struct sign *sign)
+static enum status sign_submit(struct sign *sign, enum hsm_priority priority)
 {
-	bool query = sign->batch == NULL;
+	bool query = priority != HSM_BATCH;
 	int64_t deadline = clock_mono_ms() + (query ? QUERY_DEADLINE_MS : BATCH_DEADLINE_MS);
 	enum status st = ST_OK;
 	for (size_t i = 0; i < sign->count && st == ST_OK; i++) {
@@ -223,8 +279,7 @@ static enum status sign_submit(struct sign *sign)
 		}
 		part->job.deadline_ms = deadline;
 		atomic_fetch_add(&sign->pending, 1);
-		st = keystore_submit(hsm_key_store(part->job.key), query ? HSM_QUERY : HSM_BATCH,
-				     &part->job);
+		st = keystore_submit(hsm_key_store(part->job.key), priority, &part->job);
 		if (st != ST_OK) {
 			atomic_fetch_sub(&sign->pending, 1);
 			sign_note_error(sign, st);
@@ -238,18 +293,18 @@ static enum status sign_submit(struct sign *sign)
 
 /* All keys are in the process: signed on this thread. A question waits, and of a whole zone this is
  * all there is to do, so nothing is on the heap but what stays. */
-static enum status sign_here(const struct version *v, const struct node *n, const struct rrset *rs,
-			     struct sign_batch *batch, struct sigset **out)
+static enum status sign_here(const struct sign_task *t, struct sigset **out)
 {
+	const struct rrset *rs = t->rrset;
 	uint8_t which[KEYSET_MAX];
 	uint8_t rdata[KEYSET_MAX][RRSIG_MAX];
 	uint8_t digest[HSM_DIGEST_LEN];
 	struct bytes rrsigs[KEYSET_MAX];
-	struct keyset *ks = v->keys;
+	struct keyset *ks = t->version->keys;
 	struct rrsig_input in;
 	int64_t now = clock_wall_s();
 	size_t count = rrsig_keys(ks, rs->type, which);
-	enum status st = rrsig_input_init(&in, v->apex_name, node_name(n), rs);
+	enum status st = rrsig_input_init(&in, t->version->apex_name, node_name(t->node), rs);
 	if (st != ST_OK) {
 		return st;
 	}
@@ -266,23 +321,23 @@ static enum status sign_here(const struct version *v, const struct node *n, cons
 	if (st == ST_OK) {
 		st = sigset_new(rrsigs, count, out);
 	}
-	for (size_t i = 0; st == ST_OK && batch != NULL && i < count; i++) {
-		batch_note_key(batch, which[i], true);
+	for (size_t i = 0; st == ST_OK && t->batch != NULL && i < count; i++) {
+		batch_note_key(t->batch, which[i], true);
 	}
 	return st;
 }
 
-enum status sign_start(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
-		       struct sign_batch *batch)
+enum status sign_start(struct signer *s, const struct sign_task *t)
 {
+	struct rrset *rs = t->rrset;
 	struct sign *sign = NULL;
 	struct sigset *sigs = NULL;
-	if (rrsig_keys_in_process(v->keys, rs->type)) {
-		enum status st = sign_here(v, n, rs, batch, &sigs);
+	if (rrsig_keys_in_process(t->version->keys, rs->type)) {
+		enum status st = sign_here(t, &sigs);
 		sign_settle(s, rs, sigs, false, st);
 		return st;
 	}
-	enum status st = sign_new(s, v, n, rs, &sign);
+	enum status st = sign_new(s, t->version, t->node, rs, &sign);
 	if (st == ST_OK) {
 		st = sign_inline(sign);
 	}
@@ -291,14 +346,21 @@ enum status sign_start(struct signer *s, struct version *v, const struct node *n
 		free(sign);
 		return st;
 	}
-	sign->version = version_ref(v);
-	sign->batch = batch;
+	sign->version = version_ref(t->version);
+	sign->batch = t->batch;
 	atomic_init(&sign->pending, 1);
-	if (batch != NULL) {
+	if (t->batch != NULL) {
 		pthread_mutex_lock(&s->lock);
-		batch->refs++;
-		atomic_fetch_add(&batch->in_flight, 1);
+		t->batch->refs++;
+		atomic_fetch_add(&t->batch->in_flight, 1);
 		pthread_mutex_unlock(&s->lock);
 	}
-	return sign_submit(sign);
+	flights_add(&s->flights, sign);
+	enum hsm_priority low = t->batch != NULL ? HSM_BATCH : HSM_EXCESS;
+	st = sign_submit(sign, t->urgent ? HSM_QUERY : low);
+	/* Somebody may have found it before it was in the queue. */
+	if (!t->urgent && (atomic_load(&rs->sig_wanted) & SIG_WANTED_URGENT) != 0) {
+		sign_raise(s, rs);
+	}
+	return st;
 }

@@ -7,10 +7,22 @@
 
 #include <pthread.h>
 
+struct sign;
 struct sign_batch;
+
+/* As many as a keystore has room for in one queue. */
+#define FLIGHT_BUCKETS 4096
+
+/* What is with keystores, by RRset: so that a job may be raised. */
+struct flights {
+	uint64_t seed;
+	pthread_mutex_t lock;
+	struct sign *buckets[FLIGHT_BUCKETS];
+};
 
 struct signer {
 	struct signer_options opt;
+	struct flights flights;
 	pthread_mutex_t lock; /* batches' counters, waiting, helpers */
 	pthread_cond_t moved; /* a signature in flight was made or failed */
 	unsigned waiting;     /* threads that wait for 'moved' */
@@ -33,9 +45,22 @@ void batch_note_key(struct sign_batch *b, uint8_t key, bool made);
 
 /* Takes the right to sign rs, which ends in sign_start(). */
 bool sign_claim(struct rrset *rs);
-/* Signs rs, claimed by the caller. batch NULL: for a question.
+/* An RRset to sign, claimed by the caller. */
+struct sign_task {
+	struct version *version;
+	const struct node *node;
+	struct rrset *rrset;
+	struct sign_batch *batch; /* NULL: for a question */
+	bool urgent;		  /* of questions: HSM_QUERY, else HSM_EXCESS */
+};
+
+/* Signs it.
  * ST_OK: the slot is filled.   ST_EBUSY: under way.   Else: the slot is free again, at once or when
  * the keys whose keystores took their part are done. ST_ELIMIT: a queue is full. ST_EAGAIN: a key
  * has no handle, or its keystore is away. */
-enum status sign_start(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
-		       struct sign_batch *batch) MUST_USE;
+enum status sign_start(struct signer *s, const struct sign_task *t) MUST_USE;
+/* It has become urgent: its jobs that wait go before those that are not. Constant time. */
+void sign_raise(struct signer *s, const struct rrset *rs);
+/* signer_new()'s part, and signer_free()'s. */
+enum status flights_init(struct flights *f) MUST_USE;
+void flights_fini(struct flights *f);

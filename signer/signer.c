@@ -16,6 +16,12 @@ enum status signer_new(const struct signer_options *opt, struct signer **out)
 	if (s->opt.batch_in_flight == 0) {
 		s->opt.batch_in_flight = BATCH_IN_FLIGHT;
 	}
+	enum status st = flights_init(&s->flights);
+	if (st != ST_OK) {
+		flights_fini(&s->flights);
+		free(s);
+		return st;
+	}
 	/* These cannot fail on Linux. */
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -36,13 +42,17 @@ void signer_free(struct signer *s)
 	if (s == NULL) {
 		return;
 	}
+	flights_fini(&s->flights);
 	pthread_cond_destroy(&s->moved);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
-enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs)
+enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
+			bool urgent)
 {
+	uint8_t mark = urgent ? SIG_WANTED_TOLD | SIG_WANTED_URGENT : SIG_WANTED_TOLD;
+
 	if (v->keys == NULL || !signer_covers(n, rs)) {
 		return ST_ENOTSUP;
 	}
@@ -51,9 +61,15 @@ enum status signer_want(struct signer *s, struct version *v, const struct node *
 			return ST_OK;
 		}
 		if (sign_claim(rs)) {
-			return sign_start(s, v, n, rs, NULL);
+			struct sign_task task = {
+				.version = v, .node = n, .rrset = rs, .urgent = urgent};
+			return sign_start(s, &task);
 		}
-		atomic_store(&rs->sig_wanted, 1);
+		uint8_t before = atomic_fetch_or(&rs->sig_wanted, mark);
+		/* Once; who submits later than this sees the mark. */
+		if ((mark & ~before & SIG_WANTED_URGENT) != 0) {
+			sign_raise(s, rs);
+		}
 		if (atomic_load(&rs->sig_state) == SIG_SIGNING) {
 			return ST_EBUSY;
 		}

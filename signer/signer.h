@@ -31,14 +31,15 @@ bool signer_covers(const struct node *n, const struct rrset *rs);
 const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
 
 /* A worker wants rs's signatures; v is referenced by the caller or inside a read section, and is
- * referenced by the engine as long as it needs it. Idempotent, single flight.
+ * referenced by the engine as long as it needs it. Idempotent, single flight: where it is urgent,
+ * what is under way already goes before all that is not.
  * ST_OK: the slot is filled now (keys in the process sign here, on this thread).
  * ST_EBUSY: under way; settled() will be called, perhaps more than once.   ST_ELIMIT: too much
  * waits. ST_EAGAIN: a key has no handle now.   ST_ENOTSUP: v is not signed by us, or rs carries no
  * signatures. Other errors: the signature could not be made. Where it failed the slot is empty and
  * may be asked for again. */
-enum status signer_want(struct signer *s, struct version *v, const struct node *n,
-			struct rrset *rs) MUST_USE;
+enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
+			bool urgent) MUST_USE;
 
 /* Would signer_want() make these signatures on the thread that asks, because every key that signs
  * such an RRset is in the process? Inside a read section or with a reference; cheap. */

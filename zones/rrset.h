@@ -22,6 +22,9 @@ enum rrset_sig_state {
 	SIG_FILLED,  /* 'sigs' is set and never changes again */
 };
 
+#define SIG_WANTED_TOLD	  0x01 /* a parked question waits for it */
+#define SIG_WANTED_URGENT 0x02 /* and it goes before what is not urgent */
+
 /* Immutable but for its slot: 'sigs' goes from NULL to filled once (store release, load acquire)
  * and then never changes. 'data' is 'count' times be16 length and RDATA, uncompressed, in
  * canonical order (RFC 4034 6.3) without duplicates, names in the case of the file. */
@@ -32,7 +35,7 @@ struct rrset {
 	uint32_t size;		     /* octets in data */
 	uint8_t flags;		     /* RRSET_* */
 	_Atomic(uint8_t) sig_state;  /* enum rrset_sig_state */
-	_Atomic(uint8_t) sig_wanted; /* a parked question waits for it */
+	_Atomic(uint8_t) sig_wanted; /* SIG_WANTED_* while it is claimed */
 	/* Units of 8 octets from the start of a node's block that it stands in (zones/node.h); 0:
 	 * it has a block of its own. */
 	uint8_t home;

@@ -108,9 +108,15 @@ static inline void engine_end(struct engine *e)
 	clock_fake(-1, -1);
 }
 
+static inline enum status want_as(struct engine *e, const char *name, uint16_t type, bool urgent)
+{
+	return signer_want(e->signer, e->v, node_at(e->v, name), rrset_at(e->v, name, type),
+			   urgent);
+}
+
 static inline enum status want(struct engine *e, const char *name, uint16_t type)
 {
-	return signer_want(e->signer, e->v, node_at(e->v, name), rrset_at(e->v, name, type));
+	return want_as(e, name, type, true);
 }
 
 struct list {

@@ -27,7 +27,7 @@ static void what_is_authoritative_is_covered(void **state)
 			fail_msg("%s %u", cases[i].name, cases[i].type);
 		}
 		if (!cases[i].want) {
-			assert_int_equal(signer_want(e.signer, e.v, n, rs), ST_ENOTSUP);
+			assert_int_equal(signer_want(e.signer, e.v, n, rs, true), ST_ENOTSUP);
 		}
 	}
 	const struct node *apex = node_at(e.v, "example.com");
@@ -103,6 +103,58 @@ static void a_question_is_single_flight_and_told_once(void **state)
 	assert_non_null(rrset_sigs(soa));
 	assert_int_equal(want(&e, "example.com", RR_SOA), ST_OK);
 	assert_int_equal(e.zsk_store.waiting[HSM_QUERY], 0);
+	engine_end(&e);
+}
+
+static void what_is_not_urgent_waits_until_it_is(void **state)
+{
+	(void)state;
+	struct engine e;
+	engine_start(&e, false, false);
+	struct rrset *txt = rrset_at(e.v, "a.b.c.example.com", RR_TXT);
+	assert_int_equal(want_as(&e, "example.com", RR_SOA, false), ST_EBUSY);
+	assert_int_equal(want_as(&e, "example.com", RR_NS, false), ST_EBUSY);
+	assert_int_equal(want_as(&e, "a.b.c.example.com", RR_TXT, false), ST_EBUSY);
+	assert_int_equal(want_as(&e, "a.b.c.example.com", RR_TXT, false), ST_EBUSY);
+	assert_int_equal(e.zsk_store.waiting[HSM_EXCESS], 3);
+	assert_int_equal(e.zsk_store.waiting[HSM_QUERY], 0);
+	/* The last is wanted by one who is in a hurry, and then once more. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(want_as(&e, "a.b.c.example.com", RR_TXT, true), ST_EBUSY);
+		assert_int_equal(e.zsk_store.waiting[HSM_EXCESS], 2);
+		assert_int_equal(e.zsk_store.waiting[HSM_QUERY], 1);
+	}
+	assert_int_equal(want_as(&e, "a.b.c.example.com", RR_TXT, false), ST_EBUSY);
+	assert_int_equal(fake_run(&e.zsk_store, 1), 1);
+	assert_non_null(rrset_sigs(txt));
+	assert_null(rrset_sigs(e.v->soa));
+	/* Each is told once, and signed once. */
+	assert_int_equal(fake_run(&e.zsk_store, 10), 2);
+	assert_int_equal(atomic_load(&e.settled.count), 3);
+	assert_int_equal(atomic_load(&e.zsk->signed_count), 3);
+	assert_int_equal(atomic_load(&txt->sig_wanted), 0);
+	engine_end(&e);
+}
+
+/* Whoever is in a hurry found it claimed, and not yet in any queue. */
+static void urgent_before_it_is_queued(void **state)
+{
+	(void)state;
+	struct engine e;
+	engine_start(&e, false, false);
+	atomic_store(&e.v->soa->sig_wanted, SIG_WANTED_TOLD | SIG_WANTED_URGENT);
+	assert_int_equal(want_as(&e, "example.com", RR_SOA, false), ST_EBUSY);
+	assert_int_equal(e.zsk_store.waiting[HSM_EXCESS], 0);
+	assert_int_equal(e.zsk_store.waiting[HSM_QUERY], 1);
+	assert_int_equal(fake_run(&e.zsk_store, 10), 1);
+	assert_int_equal(atomic_load(&e.settled.count), 1);
+	/* A failure ends the hurry. */
+	atomic_store(&e.zsk_store.fault, ST_EAGAIN);
+	assert_int_equal(want_as(&e, "example.com", RR_NS, false), ST_EBUSY);
+	assert_int_equal(want_as(&e, "example.com", RR_NS, true), ST_EBUSY);
+	assert_int_equal(fake_run(&e.zsk_store, 10), 1);
+	assert_int_equal(want_as(&e, "example.com", RR_NS, false), ST_EBUSY);
+	assert_int_equal(e.zsk_store.waiting[HSM_EXCESS], 1);
 	engine_end(&e);
 }
 
@@ -220,6 +272,8 @@ int main(void)
 		cmocka_unit_test(what_is_authoritative_is_covered),
 		cmocka_unit_test(keys_in_the_process_sign_at_once),
 		cmocka_unit_test(a_question_is_single_flight_and_told_once),
+		cmocka_unit_test(what_is_not_urgent_waits_until_it_is),
+		cmocka_unit_test(urgent_before_it_is_queued),
 		cmocka_unit_test(a_failure_empties_the_slot_and_is_told),
 		cmocka_unit_test(a_full_queue_and_a_key_away_are_said_at_once),
 		cmocka_unit_test(all_keys_sign_or_none),

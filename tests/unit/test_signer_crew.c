@@ -186,7 +186,7 @@ static void *ask_main(void *arg)
 	}
 	for (size_t i = 0; i < t->count; i++) {
 		size_t k = i * 7 % t->count;
-		enum status st = signer_want(e->signer, e->v, t->nodes[k], t->rrsets[k]);
+		enum status st = signer_want(e->signer, e->v, t->nodes[k], t->rrsets[k], true);
 		if (st != ST_OK && st != ST_EBUSY) {
 			abort();
 		}

@@ -19,12 +19,14 @@ static struct rrset *rrset_of(unsigned n)
 	return (struct rrset *)(void *)&identities[n];
 }
 
-enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs)
+enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
+			bool urgent)
 {
 	(void)s;
 	(void)v;
 	(void)n;
 	(void)rs;
+	assert_true(urgent);
 	wanted++;
 	return ST_EBUSY;
 }

@@ -95,13 +95,15 @@ bool signer_signs_here(const struct version *v, const struct node *n, const stru
 	return rrset_number(rs) < REMOTE;
 }
 
-enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs)
+enum status signer_want(struct signer *s, struct version *v, const struct node *n, struct rrset *rs,
+			bool urgent)
 {
 	unsigned number = rrset_number(rs);
 
 	(void)s;
 	(void)v;
 	(void)n;
+	assert_true(urgent);
 	if (number >= REMOTE) {
 		return ST_EBUSY;
 	}

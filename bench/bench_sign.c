@@ -197,9 +197,11 @@ static double whole_zone(struct bench *b, const char *text, unsigned threads, do
 	return (double)cpu_ns / (double)b->signatures;
 }
 
-static enum answer_want want(void *ctx, struct version *v, const struct node *n, struct rrset *rs)
+static enum answer_want want(void *ctx, const struct answer_wanted *wanted)
 {
-	return signer_want(ctx, v, n, rs, true) == ST_OK ? WANT_FILLED : WANT_FAILED;
+	enum status st =
+		signer_want(ctx, wanted->version, wanted->node, wanted->rrset, wanted->waits);
+	return st == ST_OK ? WANT_FILLED : WANT_FAILED;
 }
 
 /* Asks 'host' in every zone; ns of CPU time a question, *signatures made for each. */

@@ -233,6 +233,27 @@ static bool is_expired(const struct sigset *sigs, int64_t now)
 	return serial_gt((uint32_t)now, sigs->expiration);
 }
 
+/* Is it for the proof that a name does not exist (also where a wildcard or a DNAME stands in for
+ * it)? Strangers can think of as many such names as they like, while those that exist are known. */
+static bool is_nonexistence(const struct plan *p, const struct plan_item *item)
+{
+	enum lookup_kind kind = p->found->lookup.found.kind;
+	if (item->rs->type != RR_NSEC && item->rs->type != RR_NSEC3) {
+		return false;
+	}
+	return p->rcode == RCODE_NXDOMAIN || (kind != LOOKUP_NODE && kind != LOOKUP_CUT);
+}
+
+static void note_missing(struct answer_missing *m, const struct plan *p,
+			 const struct plan_item *item)
+{
+	if (m->count == 0 && !m->later) {
+		m->zone = p->zones[item->zone].zone;
+		m->nonexistent = false;
+	}
+	m->nonexistent = m->nonexistent || is_nonexistence(p, item);
+}
+
 /* The slot of an item whose zone we sign. While the parent has no DS nothing is waited for: what is
  * missing or expired is left out. */
 static void sign_item(struct answer *a, const struct plan *p, struct plan_item *item,
@@ -242,20 +263,23 @@ static void sign_item(struct answer *a, const struct plan *p, struct plan_item *
 	const struct plan_zone *z = &p->zones[item->zone];
 	const struct sigset *sigs = rrset_sigs(item->rs);
 	enum answer_want want = WANT_FAILED;
+	bool optional = z->zone->ds_never_seen;
 	if (sigs == NULL && env->want != NULL && a->mode != ANSWER_LAST) {
-		want = env->want(env->want_ctx, z->version, item->node, item->rs);
+		struct answer_wanted wanted = {z->version, item->node, item->rs, !optional};
+		want = env->want(env->want_ctx, &wanted);
 		sigs = want == WANT_FILLED ? rrset_sigs(item->rs) : NULL;
 	}
-	bool optional = z->zone->ds_never_seen;
 	if (sigs != NULL) {
 		bool expired = is_expired(sigs, env->now_s);
 		s->expired = s->expired || (expired && !optional);
 		item->set.sigs = expired && optional ? NULL : sigs;
 	} else if (want == WANT_LATER) {
 		/* It will be there: not left out of any answer. */
+		note_missing(s->missing, p, item);
 		s->missing->later = true;
 	} else if (!optional && want == WANT_PENDING) {
 		s->pending = true;
+		note_missing(s->missing, p, item);
 		if (s->missing->count < ANSWER_MISSING_MAX) {
 			s->missing->rrsets[s->missing->count++] = item->rs;
 		}
@@ -450,6 +474,9 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 	       item.missing.count * sizeof(item.missing.rrsets[0]));
 	if (item.result == ANSWER_SEND) {
 		*out_len = item.out_len;
+	} else if (item.result == ANSWER_PARK) {
+		missing->zone = item.missing.zone;
+		missing->nonexistent = item.missing.nonexistent;
 	}
 	return item.result;
 }

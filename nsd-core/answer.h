@@ -34,6 +34,14 @@ enum answer_want {
 	WANT_FAILED,  /* cannot be had now */
 };
 
+/* A signature that an answer lacks. Inside a read section. */
+struct answer_wanted {
+	struct version *version;
+	const struct node *node;
+	struct rrset *rrset;
+	bool waits; /* the question waits for it; else the answer goes without */
+};
+
 /* What a worker's answers are made with. One per thread. */
 struct answer_env {
 	const struct zonedb *db;
@@ -42,9 +50,8 @@ struct answer_env {
 	const char *identity; /* CH TXT id.server */
 	uint16_t udp_size;
 	int64_t now_s; /* wall clock, set by the caller before a batch */
-	/* Asks for the signatures of rs (signer_want). NULL: nothing is ever pending. */
-	enum answer_want (*want)(void *ctx, struct version *v, const struct node *n,
-				 struct rrset *rs);
+	/* Asks for it. NULL: nothing is ever pending. */
+	enum answer_want (*want)(void *ctx, const struct answer_wanted *wanted);
 	void *want_ctx;
 	uint64_t counters[COUNT_MAX];
 };
@@ -73,6 +80,10 @@ struct answer_missing {
 	const struct rrset *rrsets[ANSWER_MISSING_MAX]; /* identities only */
 	size_t count;
 	bool later; /* some are made when the question is asked again (WANT_LATER) */
+	/* Where anything is missing: the zone of the first (an identity), and whether something
+	 * belongs to the proof that a name does not exist. */
+	const struct zone *zone;
+	bool nonexistent;
 };
 
 /* Answers one message. room: at least 512; for UDP the client's EDNS size and env->udp_size bound

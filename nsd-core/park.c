@@ -124,22 +124,24 @@ static void make_ready(struct park *p, struct parked *q)
 static void make_later(struct park *p, struct parked *q, bool first)
 {
 	uint32_t id = slot_id(p, q);
+	uint32_t *head = &p->later_first[!q->ticket.urgent];
+	uint32_t *tail = &p->later_last[!q->ticket.urgent];
 
 	q->state = PARKED_LATER;
 	p->later_count++;
 	if (first) {
-		q->next = p->later_first;
-		p->later_first = id;
-		p->later_last = p->later_last != 0 ? p->later_last : id;
+		q->next = *head;
+		*head = id;
+		*tail = *tail != 0 ? *tail : id;
 		return;
 	}
 	q->next = 0;
-	if (p->later_last != 0) {
-		p->slots[p->later_last - 1].next = id;
+	if (*tail != 0) {
+		p->slots[*tail - 1].next = id;
 	} else {
-		p->later_first = id;
+		*head = id;
 	}
-	p->later_last = id;
+	*tail = id;
 }
 
 enum status park_init(struct park *p, uint32_t max)
@@ -147,6 +149,9 @@ enum status park_init(struct park *p, uint32_t max)
 	*p = (struct park){.max = max, .mask = max * 2 - 1};
 	enum status st = random_bytes(&p->seed, sizeof(p->seed));
 
+	if (st == ST_OK) {
+		st = budget_init(&p->budget);
+	}
 	if (st != ST_OK) {
 		return st;
 	}
@@ -206,30 +211,54 @@ static struct parked *slot_take(struct park *p)
 	return q;
 }
 
-enum status park_put(struct park *p, const struct park_reply *reply, const uint8_t *wire,
-		     size_t len, const struct answer_missing *missing, int64_t now_ms)
+/* Is there room for another question of this kind? */
+static enum status park_admit(const struct park *p, const struct park_reply *reply,
+			      const struct answer_missing *missing, struct budget_ticket *ticket)
+{
+	unsigned waiting = budget_look(&p->budget, (const struct sockaddr *)&reply->peer,
+				       missing->zone, missing->nonexistent, ticket);
+
+	if (missing->later) {
+		return park_later_full(p) ? ST_ELIMIT : ST_OK;
+	}
+	if (waiting >=
+	    (missing->nonexistent ? PARK_SHARE_NONEXISTENT(p->max) : PARK_SHARE(p->max))) {
+		return ST_EREFUSED;
+	}
+	return ticket->urgent || p->count < PARK_EXCESS(p->max) ? ST_OK : ST_ELIMIT;
+}
+
+enum status park_put(struct park *p, const struct park_reply *reply, const struct bytes *question,
+		     const struct answer_missing *missing, int64_t now_ms, struct parked **out)
 {
 	bool udp = reply->transport == ANSWER_UDP;
 	uint32_t hash = 0;
+	struct budget_ticket ticket;
 
-	if (len > PARK_WIRE_MAX) {
+	if (question->len > PARK_WIRE_MAX) {
 		return ST_ESPACE;
 	}
 	if (udp) {
-		hash = question_hash(p, reply, wire, len);
-		if (is_parked(p, hash, reply, wire, len)) {
+		hash = question_hash(p, reply, question->data, question->len);
+		if (is_parked(p, hash, reply, question->data, question->len)) {
 			return ST_EEXIST;
 		}
 	}
-	struct parked *q = missing->later && park_later_full(p) ? NULL : slot_take(p);
+	enum status st = park_admit(p, reply, missing, &ticket);
+	if (st != ST_OK) {
+		return st;
+	}
+	struct parked *q = slot_take(p);
 	if (q == NULL) {
 		return ST_ELIMIT;
 	}
+	budget_take(&p->budget, &ticket);
+	q->ticket = ticket;
 	q->deadline_ms = now_ms + PARK_WAIT_MS;
 	q->reply = *reply;
 	q->hash = hash;
-	q->len = (uint16_t)len;
-	memcpy(q->wire, wire, len);
+	q->len = (uint16_t)question->len;
+	memcpy(q->wire, question->data, question->len);
 	q->same_hash = 0;
 	if (udp) {
 		uint32_t *head = &p->by_question[hash & p->mask];
@@ -239,8 +268,9 @@ enum status park_put(struct park *p, const struct park_reply *reply, const uint8
 	if (missing->later) {
 		make_later(p, q, false);
 	} else {
-		wait_start(p, q, missing, now_ms);
+		q->state = PARKED_ASKED;
 	}
+	*out = q;
 	return ST_OK;
 }
 
@@ -293,8 +323,8 @@ void park_expire(struct park *p)
 			make_ready(p, q);
 		}
 	}
-	p->later_first = 0;
-	p->later_last = 0;
+	memset(p->later_first, 0, sizeof(p->later_first));
+	memset(p->later_last, 0, sizeof(p->later_last));
 	p->later_count = 0;
 }
 
@@ -314,13 +344,16 @@ struct parked *park_next(struct park *p)
 
 struct parked *park_next_later(struct park *p)
 {
-	if (p->later_first == 0) {
+	bool excess = p->later_first[0] == 0;
+	uint32_t *head = &p->later_first[excess];
+
+	if (*head == 0) {
 		return NULL;
 	}
-	struct parked *q = &p->slots[p->later_first - 1];
-	p->later_first = q->next;
-	if (p->later_first == 0) {
-		p->later_last = 0;
+	struct parked *q = &p->slots[*head - 1];
+	*head = q->next;
+	if (*head == 0) {
+		p->later_last[excess] = 0;
 	}
 	p->later_count--;
 	q->state = PARKED_ASKED;
@@ -347,6 +380,7 @@ void park_release(struct park *p, struct parked *q)
 	uint32_t id = slot_id(p, q);
 
 	waits_clear(p, q);
+	budget_give(&p->budget, &q->ticket);
 	if (q->reply.transport == ANSWER_UDP) {
 		uint32_t *link = &p->by_question[q->hash & p->mask];
 		while (*link != id) {

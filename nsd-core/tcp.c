@@ -97,6 +97,7 @@ static void conn_admit(struct tcp_conn *c)
 	/* As many slots as connections in all: there is one. */
 	struct tcp_slot *slot = slot_take(t);
 	slot->conn = c;
+	memcpy(&c->peer, &peer, sizeof(c->peer));
 	c->slot = (uint32_t)(slot - t->slots);
 	t->open++;
 	count_add(&w->counts.tcp_accepted, 1);

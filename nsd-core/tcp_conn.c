@@ -179,6 +179,7 @@ static void conn_answered(struct tcp_conn *c, struct answer_item *item)
 		struct bytes question = {item->in, item->in_len};
 		struct park_reply reply = {.transport = ANSWER_TCP,
 					   .slot = c->slot,
+					   .peer.in6 = c->peer,
 					   .generation = w->tcp.slots[c->slot].generation};
 		item->result = worker_park(w, &reply, &question, &item->missing, item->out,
 					   TCP_MESSAGE_MAX, &item->out_len);

@@ -20,7 +20,8 @@ struct tcp_conn {
 	uv_tcp_t handle;
 	struct worker *worker;
 	uint32_t slot;
-	uint32_t place; /* in the clients' table */
+	uint32_t place;		  /* in the clients' table */
+	struct sockaddr_in6 peer; /* holds a sockaddr_in as well */
 	struct tcp_conn *older;
 	struct tcp_conn *newer;
 	int64_t active_ms;

@@ -47,22 +47,27 @@ void worker_batch_end(struct worker *w)
 }
 
 /* answer_env.want */
-static enum answer_want on_want(void *ctx, struct version *v, const struct node *n,
-				struct rrset *rs)
+static enum answer_want on_want(void *ctx, const struct answer_wanted *wanted)
 {
 	struct worker *w = ctx;
+	bool here = signer_signs_here(wanted->version, wanted->node, wanted->rrset);
 
 	/* What is warm goes first. Where too much waits already it is signed at once, and the
 	 * sockets are read the less. */
-	if (w->sign_now == 0 && !w->stopping && !park_later_full(&w->park) &&
-	    signer_signs_here(v, n, rs)) {
+	if (here && w->sign_now == 0 && !w->stopping && !park_later_full(&w->park)) {
 		return WANT_LATER;
 	}
+	if (!here && wanted->waits && w->asked == NULL) {
+		return WANT_PENDING;
+	}
+	/* Nobody waits for what an answer goes without. */
+	bool urgent = wanted->waits && w->asked != NULL && w->asked->ticket.urgent;
 	if (!w->wanting) {
 		w->wanting = true;
 		atomic_fetch_add(&w->waiting, 1);
 	}
-	enum status st = signer_want(w->signer, v, n, rs, true);
+	enum status st =
+		signer_want(w->signer, wanted->version, wanted->node, wanted->rrset, urgent);
 	if (st == ST_EBUSY) {
 		return WANT_PENDING;
 	}
@@ -73,10 +78,10 @@ static enum answer_want on_want(void *ctx, struct version *v, const struct node 
 static void on_tick(uv_timer_t *timer);
 static void on_idle(uv_idle_t *idle);
 
-static void park_started(struct worker *w, const struct answer_missing *missing)
+static void park_started(struct worker *w, bool later)
 {
 	w->park_changed = true;
-	if (missing->later && !uv_is_active((uv_handle_t *)&w->idle)) {
+	if (later && !uv_is_active((uv_handle_t *)&w->idle)) {
 		uv_idle_start(&w->idle, on_idle);
 	}
 	if (!uv_is_active((uv_handle_t *)&w->tick)) {
@@ -98,18 +103,49 @@ static enum answer_result answer_now(struct worker *w, const struct park_reply *
 	return result;
 }
 
+/* Into the slab, unless the end is near. */
+static enum status park_question(struct worker *w, const struct park_reply *reply,
+				 const struct bytes *question, const struct answer_missing *missing,
+				 struct parked **out)
+{
+	return w->stopping ? ST_ELIMIT
+			   : park_put(&w->park, reply, question, missing, clock_mono_ms(), out);
+}
+
+/* There is room for it to wait: asks it again, which asks for its signatures. */
+static enum answer_result parked_begin(struct worker *w, struct parked *q, uint8_t *out,
+				       size_t room, size_t *out_len)
+{
+	struct answer_missing missing;
+
+	count_add(&w->counts.over_budget, !q->ticket.urgent);
+	if (q->state == PARKED_LATER) {
+		count_add(&w->counts.later, 1);
+		park_started(w, true);
+		return ANSWER_PARK;
+	}
+	w->asked = q;
+	enum answer_result result = answer_query(&w->env, q->reply.transport, ANSWER_AGAIN, q->wire,
+						 q->len, out, room, out_len, &missing);
+	w->asked = NULL;
+	if (result == ANSWER_PARK) {
+		park_again(&w->park, q, &missing, clock_mono_ms());
+		park_started(w, missing.later);
+	} else {
+		park_release(&w->park, q);
+	}
+	return result;
+}
+
 enum answer_result worker_park(struct worker *w, const struct park_reply *reply,
 			       const struct bytes *question, const struct answer_missing *missing,
 			       uint8_t *out, size_t room, size_t *out_len)
 {
 	struct answer_missing ignored;
 	struct answer_missing left;
-	enum status st = ST_ELIMIT;
+	struct parked *q = NULL;
+	enum status st = park_question(w, reply, question, missing, &q);
 
-	if (!w->stopping) {
-		st = park_put(&w->park, reply, question->data, question->len, missing,
-			      clock_mono_ms());
-	}
 	if (st != ST_OK && st != ST_EEXIST && missing->later) {
 		enum answer_result result =
 			answer_now(w, reply, question, &left, out, room, out_len);
@@ -117,20 +153,15 @@ enum answer_result worker_park(struct worker *w, const struct park_reply *reply,
 			return result;
 		}
 		/* Others sign some of it. */
-		missing = &left;
-		st = w->stopping ? ST_ELIMIT
-				 : park_put(&w->park, reply, question->data, question->len, missing,
-					    clock_mono_ms());
+		st = park_question(w, reply, question, &left, &q);
 	}
 	if (st == ST_EEXIST) {
 		return ANSWER_DROP;
 	}
 	if (st == ST_OK) {
-		count_add(&w->counts.later, missing->later);
-		park_started(w, missing);
-		return ANSWER_PARK;
+		return parked_begin(w, q, out, room, out_len);
 	}
-	count_add(&w->counts.parked_full, 1);
+	count_add(st == ST_EREFUSED ? &w->counts.over_share : &w->counts.parked_full, 1);
 	return answer_query(&w->env, reply->transport, ANSWER_LAST, question->data, question->len,
 			    out, room, out_len, &ignored);
 }
@@ -154,12 +185,14 @@ static void parked_ask(struct worker *w, struct parked *q, enum answer_mode mode
 		park_release(&w->park, q);
 		return;
 	}
+	w->asked = q;
 	enum answer_result result = answer_query(
 		&w->env, q->reply.transport, mode, q->wire, q->len, w->scratch + TCP_PREFIX,
 		tcp ? TCP_MESSAGE_MAX : w->conf->udp_size, &len, &missing);
+	w->asked = NULL;
 	if (result == ANSWER_PARK) {
 		park_again(&w->park, q, &missing, now_ms);
-		park_started(w, &missing);
+		park_started(w, missing.later);
 		return;
 	}
 	if (mode == ANSWER_LAST) {
@@ -429,6 +462,8 @@ void workers_stats(const struct workers *w, struct worker_stats *out)
 		out->parked_timeout += count_get(&c->parked_timeout);
 		out->later += count_get(&c->later);
 		out->later_full += count_get(&c->later_full);
+		out->over_budget += count_get(&c->over_budget);
+		out->over_share += count_get(&c->over_share);
 		out->tcp_now += count_get(&c->tcp_now);
 	}
 }

@@ -26,6 +26,9 @@ struct worker_stats {
 	/* Questions that waited while others were answered before the worker signed for them, and
 	 * those for which there was no room to. */
 	uint64_t later, later_full;
+	/* Questions that waited without being in a hurry, since who asks had enough under way; and
+	 * those that were not let wait, since others of their prefix fill its share of the room. */
+	uint64_t over_budget, over_share;
 	uint64_t tcp_now;
 };
 

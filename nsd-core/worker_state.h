@@ -19,6 +19,7 @@ struct worker_counts {
 	_Atomic(uint64_t) tcp_queries, tcp_accepted, tcp_refused, tcp_now;
 	_Atomic(uint64_t) parked_now, parked_full, parked_timeout;
 	_Atomic(uint64_t) later, later_full;
+	_Atomic(uint64_t) over_budget, over_share;
 };
 
 static inline void count_set(_Atomic(uint64_t) *count, uint64_t value)
@@ -58,6 +59,9 @@ struct worker {
 	bool park_changed; /* since the last batch's end */
 	/* RRsets that may be signed on this thread before others get their turn. */
 	unsigned sign_now;
+	/* The parked question that is being answered. NULL: one that nobody has made room for yet,
+	 * and which so makes no keystore work. */
+	const struct parked *asked;
 	struct worker_counts counts;
 };
 
@@ -68,9 +72,10 @@ void worker_batch_end(struct worker *w);
 /* Signs one RRset of the questions that wait for this thread, and answers those that are complete.
  * Called between batches, so that nobody else waits for more than one signature. */
 void worker_sign_some(struct worker *w);
-/* What answer_query() said ANSWER_PARK to. ANSWER_PARK: it is in the slab, and is replied to later.
- * ANSWER_SEND: the slab cannot take it; *out_len octets in out are the last word.   ANSWER_DROP: it
- * is there already, the client only asked again. */
+/* What answer_query() said ANSWER_PARK to: only now its signatures are asked for. ANSWER_PARK: it
+ * is in the slab, and is replied to later. ANSWER_SEND: the slab cannot take it, or it need not
+ * wait; *out_len octets in out are the last word.   ANSWER_DROP: it is there already, the client
+ * only asked again. */
 enum answer_result worker_park(struct worker *w, const struct park_reply *reply,
 			       const struct bytes *question, const struct answer_missing *missing,
 			       uint8_t *out, size_t room, size_t *out_len);

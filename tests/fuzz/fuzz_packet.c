@@ -32,10 +32,12 @@ struct database {
 	struct zonedb *db;
 };
 
-static enum answer_want never(void *ctx, struct version *v, const struct node *n, struct rrset *rs)
+static enum answer_want never(void *ctx, const struct answer_wanted *wanted)
 {
+	struct rrset *rs = wanted->rrset;
 	(void)ctx;
-	must(v != NULL && node_rrset(n, rs->type) == rs && rrset_sigs(rs) == NULL);
+	must(wanted->version != NULL && node_rrset(wanted->node, rs->type) == rs &&
+	     rrset_sigs(rs) == NULL);
 	return WANT_PENDING;
 }
 

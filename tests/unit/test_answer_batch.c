@@ -254,14 +254,11 @@ static void test_chains(void **state)
 }
 
 /* Some signatures are waited for, some are made later on this thread, some cannot be had. */
-static enum answer_want fake_want(void *ctx, struct version *v, const struct node *n,
-				  struct rrset *rs)
+static enum answer_want fake_want(void *ctx, const struct answer_wanted *wanted)
 {
 	(void)ctx;
-	(void)v;
-	(void)n;
 	static const enum answer_want says[] = {WANT_FAILED, WANT_PENDING, WANT_LATER};
-	return says[rs->type % 3];
+	return says[wanted->rrset->type % 3];
 }
 
 static void test_missing_signatures(void **state)

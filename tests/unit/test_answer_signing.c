@@ -7,21 +7,23 @@
 /* A signer under the test's control. */
 struct fake_signer {
 	enum answer_want says;
+	bool waits; /* what questions should say */
 	struct rrset *wanted[WANTED_MAX];
 	size_t count;
 };
 
-static enum answer_want fake_want(void *ctx, struct version *v, const struct node *n,
-				  struct rrset *rs)
+static enum answer_want fake_want(void *ctx, const struct answer_wanted *wanted)
 {
 	struct fake_signer *s = ctx;
+	struct rrset *rs = wanted->rrset;
 	assert_true(rcu_inside());
-	assert_ptr_equal(node_rrset(n, rs->type), rs);
+	assert_ptr_equal(node_rrset(wanted->node, rs->type), rs);
 	assert_null(rrset_sigs(rs));
+	assert_int_equal(wanted->waits, s->waits);
 	assert_true(s->count < WANTED_MAX);
 	s->wanted[s->count++] = rs;
 	if (s->says == WANT_FILLED) {
-		fixture_fill(v, n, rs, FIXTURE_NOW + 86400);
+		fixture_fill(wanted->version, wanted->node, rs, FIXTURE_NOW + 86400);
 	}
 	return s->says;
 }
@@ -47,7 +49,7 @@ static void start(struct fixture *f, bool keys, enum answer_want says)
 	f->version = fixture_version("example.", text, true, keys);
 	fixture_zone(&f->zone, "example.", f->version);
 	assert_int_equal(zonedb_new(zones, 1, &f->db), ST_OK);
-	f->signer = (struct fake_signer){.says = says};
+	f->signer = (struct fake_signer){.says = says, .waits = true};
 	f->env = fixture_env(f->db);
 	f->env.want = fake_want;
 	f->env.want_ctx = &f->signer;
@@ -125,6 +127,50 @@ static void test_all_wanted_at_once_then_parked(void **state)
 	assert_int_equal(f->env.counters[COUNT_NXDOMAIN], 1);
 }
 
+/* What is asked for, and whether names that exist go before it. */
+static void test_what_is_missing_is_known(void **state)
+{
+	static const struct {
+		const char *question;
+		bool nonexistent;
+	} cases[] = {
+		{"a.example. TXT do", false},
+		{"a.example. MX do", false},
+		{"example. SOA do", false},
+		{"ent.example. A do", false},
+		{"x.sub.example. A do", false},
+		{"x.sec.example. A do", false},
+		{"d.example. TXT do", false},
+		{"cn.example. A do", false},
+		{"nope.example. A do", true},
+		{"cnx.example. A do", true},
+		{"x.wild.example. A do", true},
+		{"x.wild.example. MX do", true},
+		{"nope.d.example. A do", true},
+		/* The last of them is there, and its signature alone is missing. */
+		{"x.d.example. A do", false},
+	};
+	struct fixture *f = *state;
+	start(f, true, WANT_PENDING);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memset(&f->missing, 0xee, sizeof(f->missing));
+		f->signer.says = i % 2 == 0 ? WANT_PENDING : WANT_LATER;
+		f->signer.count = 0;
+		assert_int_equal(ask(f, cases[i].question, ANSWER_FIRST), ANSWER_PARK);
+		assert_ptr_equal(f->missing.zone, &f->zone);
+		if (f->missing.nonexistent != cases[i].nonexistent) {
+			fail_msg("%s", cases[i].question);
+		}
+	}
+	/* The proof is there. */
+	f->signer.says = WANT_PENDING;
+	fixture_sign(f->version);
+	free(atomic_exchange(&f->version->soa->sigs, NULL));
+	assert_int_equal(ask(f, "nope.example. A do", ANSWER_FIRST), ANSWER_PARK);
+	assert_int_equal(f->missing.count, 1);
+	assert_false(f->missing.nonexistent);
+}
+
 static void test_more_missing_than_are_listed(void **state)
 {
 	struct fixture *f = *state;
@@ -144,6 +190,7 @@ static void test_what_comes_later_is_waited_for(void **state)
 	start(f, true, WANT_LATER);
 	for (unsigned i = 0; i < 2; i++) {
 		f->zone.ds_never_seen = i == 1;
+		f->signer.waits = i == 0;
 		assert_int_equal(ask(f, "nope.example. A do", ANSWER_FIRST), ANSWER_PARK);
 		assert_true(f->missing.later);
 		assert_int_equal(f->missing.count, 0);
@@ -153,6 +200,7 @@ static void test_what_comes_later_is_waited_for(void **state)
 	assert_int_equal(ask(f, "nope.example. A do", ANSWER_AGAIN), ANSWER_PARK);
 	assert_true(f->missing.later);
 	f->zone.ds_never_seen = false;
+	f->signer.waits = true;
 	f->signer.says = WANT_PENDING;
 	assert_int_equal(ask(f, "nope.example. A do", ANSWER_AGAIN), ANSWER_PARK);
 	assert_false(f->missing.later);
@@ -222,6 +270,7 @@ static void test_no_ds_no_waiting(void **state)
 	struct fixture *f = *state;
 	start(f, true, WANT_PENDING);
 	f->zone.ds_never_seen = true;
+	f->signer.waits = false;
 	assert_int_equal(ask(f, "a.example. TXT do", ANSWER_FIRST), ANSWER_SEND);
 	assert_string_equal(sent(f), "NOERROR aa\n"
 				     "an a.example. 3600 TXT \"one\" \"two\"\n"
@@ -311,6 +360,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_wanted_at_once_then_parked),
 		TEST(test_what_comes_later_is_waited_for),
+		TEST(test_what_is_missing_is_known),
 		TEST(test_more_missing_than_are_listed),
 		TEST(test_without_do_never_waits),
 		TEST(test_signed_on_the_spot),

@@ -1,84 +1,5 @@
 /* Parked questions: what waits, for what, and until when. Times are the tests' own. */
-#include "nsd-core/park.h"
-
-#include <arpa/inet.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#define ROOM 64
-
-/* Identities only: nothing looks inside. */
-static struct rrset *rrset_named(unsigned n)
-{
-	static uint8_t identities[4096];
-
-	return (struct rrset *)(void *)&identities[n];
-}
-
-static struct answer_missing missing(size_t count, const unsigned *which)
-{
-	struct answer_missing m = {.count = count};
-
-	for (size_t i = 0; i < count; i++) {
-		m.rrsets[i] = rrset_named(which[i]);
-	}
-	return m;
-}
-
-static struct answer_missing missing_one(unsigned which)
-{
-	return missing(1, &which);
-}
-
-static struct park_reply udp_from(uint16_t port)
-{
-	struct park_reply reply = {.transport = ANSWER_UDP, .peer_len = sizeof(reply.peer.in4)};
-
-	reply.peer.in4.sin_family = AF_INET;
-	reply.peer.in4.sin_port = htons(port);
-	reply.peer.in4.sin_addr.s_addr = htonl(0xc0000201);
-	return reply;
-}
-
-static enum status put(struct park *p, uint16_t port, const char *wire,
-		       const struct answer_missing *m, int64_t now_ms)
-{
-	struct park_reply reply = udp_from(port);
-
-	return park_put(p, &reply, (const uint8_t *)wire, strlen(wire), m, now_ms);
-}
-
-/* The next question that is ready must be this one. */
-static struct parked *expect_next(struct park *p, const char *wire)
-{
-	struct parked *q = park_next(p);
-
-	assert_non_null(q);
-	assert_int_equal(q->len, strlen(wire));
-	assert_memory_equal(q->wire, wire, q->len);
-	return q;
-}
-
-static int set_up(void **state)
-{
-	struct park *p = malloc(sizeof(*p));
-
-	assert_non_null(p);
-	assert_int_equal(park_init(p, ROOM), ST_OK);
-	*state = p;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	park_fini(*state);
-	free(*state);
-	return 0;
-}
+#include "tests/unit/park_fixture.h"
 
 static void test_settled_is_ready(void **state)
 {
@@ -122,7 +43,9 @@ static void test_one_settling_wakes_all_who_wait(void **state)
 
 	for (unsigned i = 0; i < ROOM; i++) {
 		snprintf(wire, sizeof(wire), "q%u", i);
-		assert_int_equal(put(p, 1000, wire, i % 2 == 0 ? &m : &other, 0), ST_OK);
+		m.zone = zone_named(i);
+		other.zone = zone_named(i);
+		assert_int_equal(put(p, (uint16_t)i, wire, i % 2 == 0 ? &m : &other, 0), ST_OK);
 	}
 	park_settled(p, rrset_named(7), true, 1);
 	unsigned woken = 0;
@@ -148,7 +71,8 @@ static void test_retransmission(void **state)
 	assert_int_equal(put(p, 1000, "questio", &m, 0), ST_OK);
 	/* A client may ask the same twice on a connection, and gets two answers. */
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(park_put(p, &tcp, (const uint8_t *)"question", 8, &m, 0), ST_OK);
+		struct bytes question = {(const uint8_t *)"question", 8};
+		assert_int_equal(put_from(p, &tcp, &question, &m, 0), ST_OK);
 	}
 	assert_int_equal(p->count, 6);
 	park_settled(p, rrset_named(1), true, 1);
@@ -174,19 +98,23 @@ static void test_bounds(void **state)
 	struct answer_missing m = missing_one(1);
 	struct park_reply reply = udp_from(1);
 	uint8_t wire[PARK_WIRE_MAX + 1] = {0};
+	struct bytes longest = {wire, PARK_WIRE_MAX};
 
-	assert_int_equal(park_put(p, &reply, wire, PARK_WIRE_MAX + 1, &m, 0), ST_ESPACE);
+	assert_int_equal(put_from(p, &reply, &(struct bytes){wire, sizeof(wire)}, &m, 0),
+			 ST_ESPACE);
 	assert_int_equal(p->count, 0);
 	for (uint16_t i = 0; i < ROOM; i++) {
 		reply = udp_from(i);
-		assert_int_equal(park_put(p, &reply, wire, PARK_WIRE_MAX, &m, 0), ST_OK);
+		m.zone = zone_named(i);
+		assert_int_equal(put_from(p, &reply, &longest, &m, 0), ST_OK);
 	}
 	reply = udp_from(ROOM);
-	assert_int_equal(park_put(p, &reply, wire, 12, &m, 0), ST_ELIMIT);
+	m.zone = zone_named(ROOM);
+	assert_int_equal(put_from(p, &reply, &longest, &m, 0), ST_ELIMIT);
 	assert_int_equal(p->count, ROOM);
 	park_settled(p, rrset_named(1), true, 1);
 	park_release(p, park_next(p));
-	assert_int_equal(park_put(p, &reply, wire, 12, &m, 0), ST_OK);
+	assert_int_equal(put_from(p, &reply, &longest, &m, 0), ST_OK);
 }
 
 static void test_time_is_over(void **state)
@@ -302,7 +230,7 @@ struct model {
 
 static void model_put(struct park *p, struct model *model, uint16_t port, uint32_t waits)
 {
-	struct answer_missing m = {0};
+	struct answer_missing m = {.zone = zone_named(port)};
 	size_t free_at = ROOM;
 	enum status expected = ST_OK;
 
@@ -379,16 +307,6 @@ static void test_against_a_model(void **state)
 	assert_int_equal(p->count, 0);
 }
 
-static void expect_next_later(struct park *p, const char *wire, struct parked **out)
-{
-	struct parked *q = park_next_later(p);
-
-	assert_non_null(q);
-	assert_int_equal(q->len, strlen(wire));
-	assert_memory_equal(q->wire, wire, q->len);
-	*out = q;
-}
-
 /* Those that this thread signs for come in their order, and the first stays first. */
 static void test_later(void **state)
 {
@@ -463,7 +381,7 @@ static void test_later_is_bounded(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, park_set_up, park_tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(test_settled_is_ready),
 		CASE(test_waits_for_all),

@@ -11,6 +11,7 @@
  * e: answered with itself; b: with BIG octets; d: dropped; p: waits for the RRset to be signed. */
 static _Atomic(int) signed_now[RRSETS];
 static _Atomic(unsigned) wanted;
+static _Atomic(unsigned) urgently; /* of them */
 
 static struct rrset *rrset_of(unsigned n)
 {
@@ -26,7 +27,7 @@ enum status signer_want(struct signer *s, struct version *v, const struct node *
 	(void)v;
 	(void)n;
 	(void)rs;
-	assert_true(urgent);
+	urgently += urgent;
 	wanted++;
 	return ST_EBUSY;
 }
@@ -40,8 +41,8 @@ static enum answer_result answer_waiting(struct answer_env *env, enum answer_mod
 	} else if (mode == ANSWER_LAST) {
 		out[*out_len] = 'L';
 	} else {
-		assert_int_equal(env->want(env->want_ctx, NULL, NULL, rrset_of(which)),
-				 WANT_PENDING);
+		struct answer_wanted one = {.rrset = rrset_of(which), .waits = true};
+		assert_int_equal(env->want(env->want_ctx, &one), WANT_PENDING);
 		*missing = (struct answer_missing){.rrsets = {rrset_of(which)}, .count = 1};
 		return ANSWER_PARK;
 	}
@@ -171,6 +172,66 @@ static void test_parked_too_long(void **state)
 	clock_fake(1000, MONO_MS + PARK_WAIT_MS);
 	udp_expect(f, "00p1L");
 	WAIT_FOR(stats(f).parked_timeout == 1);
+}
+
+/* Asks as from an address of another network. */
+static int connected_from(const struct fixture *f, uint32_t address)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+	struct timeval wait = {WAIT_MS / 1000, 0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&f->address.addr, f->address.len), 0);
+	return fd;
+}
+
+/* One prefix that asks for a lot is parked up to its share, asks the signing engine to hurry for a
+ * few, and for nothing that nobody waits for. */
+static void test_a_prefix_floods(void **state)
+{
+	enum { SHARE = PARK_SHARE(PARK_MAX), OTHERS = 3 };
+	struct fixture *f = *state;
+	unsigned before = wanted;
+	unsigned urgent_before = urgently;
+	int others[OTHERS];
+	char text[16];
+
+	for (unsigned i = 0; i < SHARE; i++) {
+		snprintf(text, sizeof(text), "00p1%05u", i);
+		udp_send(f, text);
+		WAIT_FOR(stats(f).parked_now == i + 1);
+	}
+	assert_int_equal(wanted - before, SHARE);
+	assert_int_equal(urgently - urgent_before, BUDGET_PREFIX);
+	assert_int_equal(stats(f).over_budget, SHARE - BUDGET_PREFIX);
+	assert_int_equal(stats(f).over_share, 0);
+
+	udp_send(f, "01p1");
+	udp_expect(f, "01p1L");
+	f->tcp[0] = connected(f, SOCK_STREAM);
+	tcp_send(f->tcp[0], "02p1");
+	tcp_expect(f->tcp[0], "02p1L");
+	WAIT_FOR(stats(f).over_share == 2);
+	assert_int_equal(wanted - before, SHARE);
+	/* Two prefixes may share a place by chance, though hardly three of them. */
+	for (uint32_t i = 0; i < OTHERS; i++) {
+		others[i] = connected_from(f, INADDR_LOOPBACK + ((i + 1) << 8));
+		assert_int_equal(send(others[i], "00p1", 4, 0), 4);
+	}
+	WAIT_FOR(stats(f).parked_now + stats(f).over_share == SHARE + 2 + OTHERS);
+	assert_true(urgently - urgent_before >= BUDGET_PREFIX + OTHERS - 1);
+
+	settle(f, 1, ST_OK);
+	WAIT_FOR(stats(f).parked_now == 0);
+	for (uint32_t i = 0; i < OTHERS; i++) {
+		char buf[16] = "";
+		assert_int_equal(recv(others[i], buf, sizeof(buf), 0), 5);
+		close(others[i]);
+	}
+	assert_int_equal(stats(f).parked_full, 0);
 }
 
 static void test_failed_signature_is_asked_for_again(void **state)
@@ -458,6 +519,7 @@ int main(void)
 		CASE(test_udp_parked),
 		CASE(test_settled_while_asking),
 		CASE(test_parked_too_long),
+		CASE(test_a_prefix_floods),
 		CASE(test_failed_signature_is_asked_for_again),
 		CASE(test_tcp_answers_out_of_order),
 		CASE(test_tcp_in_pieces),

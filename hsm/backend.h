@@ -70,6 +70,12 @@ struct backend {
 	enum status (*import)(struct device *dev, struct hsm_key *key, const uint8_t *number,
 			      const char *label, struct fault *f);
 	enum status (*remove)(struct device *dev, struct hsm_key *key, struct fault *f);
+	/* keystore_identify(). */
+	enum status (*identify)(struct device *dev, const char *ref, struct hsm_id *out,
+				struct fault *f);
+	/* keystore_destroy() where that is not remove(). NULL: it is. */
+	enum status (*schedule)(struct device *dev, const struct hsm_key *key, unsigned days,
+				int64_t *until, struct fault *f);
 
 	/* Does not touch the device: sign() does what is needed, also after the device was opened
 	 * anew. The session is used by one thread at a time. */

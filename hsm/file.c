@@ -352,6 +352,41 @@ static enum status key_remove(struct device *dev, struct hsm_key *key, struct fa
 	return st;
 }
 
+/* The file's name: the id in hex. */
+static enum status key_identify(struct device *dev, const char *ref, struct hsm_id *out,
+				struct fault *f)
+{
+	struct hsm_key key = {.store = NULL};
+	struct stat sb;
+	char name[NAME_ROOM];
+	int dir = -1;
+	size_t len = strlen(ref);
+	if (len > 4 && strcmp(ref + len - 4, ".pem") == 0) {
+		len -= 4;
+	}
+	if (hex_decode(ref, len, key.id, sizeof(key.id), &key.id_len) != ST_OK || key.id_len == 0) {
+		fault_set(f, FAULT_REQUEST,
+			  "'%.64s' names no key file: they are named by their id in hex", ref);
+		return ST_EPARSE;
+	}
+	enum status st = directory_open(dev, &dir, f);
+	if (st != ST_OK) {
+		return st;
+	}
+	key_name(&key, name);
+	if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
+		memcpy(out->data, key.id, key.id_len);
+		out->len = key.id_len;
+	} else if (errno == ENOENT) {
+		fault_set(f, FAULT_REQUEST, "no key file %s/%s", dev->directory, name);
+		st = ST_ENOENT;
+	} else {
+		st = fault_errno(dev, name, "look at the key file", f);
+	}
+	close(dir);
+	return st;
+}
+
 static enum status session_new(struct device *dev, struct session **out)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -421,6 +456,7 @@ const struct backend backend_file = {
 	.generate = key_generate,
 	.import = key_import,
 	.remove = key_remove,
+	.identify = key_identify,
 	.session_new = session_new,
 	.session_free = session_free,
 	.sign = session_sign,

@@ -260,3 +260,15 @@ enum status private_key_new(const uint8_t number[HSM_PRIVATE_LEN], EVP_PKEY **ou
 	*out = pkey;
 	return ST_OK;
 }
+
+enum status hsm_public_of(const uint8_t number[HSM_PRIVATE_LEN], uint8_t point[HSM_PUBLIC_LEN])
+{
+	EVP_PKEY *pkey = NULL;
+	enum status st = private_key_new(number, &pkey);
+
+	if (st == ST_OK) {
+		st = public_key_point(pkey, point);
+	}
+	EVP_PKEY_free(pkey);
+	return st;
+}

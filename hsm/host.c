@@ -154,7 +154,7 @@ static enum status generate_key(struct host *h, const struct host_request *rq,
 	if (key == NULL) {
 		return ST_ENOMEM;
 	}
-	enum status st = h->be->generate(h->dev, key, rq->more.label, f);
+	enum status st = h->be->generate(h->dev, key, rq->more.text, f);
 	if (st == ST_OK) {
 		memcpy(reply->point, key->public_point, HSM_PUBLIC_LEN);
 		st = keep_key(h, key, &reply->place);
@@ -165,12 +165,30 @@ static enum status generate_key(struct host *h, const struct host_request *rq,
 	return st;
 }
 
+/* Also one that could not be used, and so was never found. */
 static enum status remove_key(struct host *h, const struct host_request *rq, struct fault *f)
 {
 	uint32_t place;
-	struct hsm_key *key = known_key(h, &rq->key, &place);
-	enum status st = key != NULL ? ST_OK : find_key(h, &rq->key, &key, &place, f);
-	return st == ST_OK ? h->be->remove(h->dev, key, f) : st;
+	struct hsm_key *known = known_key(h, &rq->key, &place);
+	struct hsm_key *key = known != NULL ? hsm_key_ref(known) : new_key(h, &rq->key);
+	if (key == NULL) {
+		return ST_ENOMEM;
+	}
+	enum status st = h->be->remove(h->dev, key, f);
+	hsm_key_unref(key);
+	return st;
+}
+
+static enum status identify_key(struct host *h, const struct host_request *rq,
+				struct host_reply *reply, struct fault *f)
+{
+	struct hsm_id id;
+	enum status st = h->be->identify(h->dev, rq->more.text, &id, f);
+	if (st == ST_OK) {
+		reply->len = (uint32_t)id.len;
+		memcpy(reply->signature, id.data, id.len);
+	}
+	return st;
 }
 
 /* The process may end with this: what it spent a try on must not be tried by the next one. */
@@ -236,9 +254,9 @@ static bool is_request(const struct host_request *rq, ssize_t n, bool of_lane)
 	if (rq->op > HOST_SIGN || rq->key.id_len > HSM_ID_MAX || (rq->op == HOST_SIGN) != of_lane) {
 		return false;
 	}
-	if (rq->op == HOST_GENERATE) {
+	if (rq->op == HOST_GENERATE || rq->op == HOST_IDENTIFY) {
 		return n == (ssize_t)sizeof(*rq) &&
-		       memchr(rq->more.label, '\0', sizeof(rq->more.label)) != NULL;
+		       memchr(rq->more.text, '\0', sizeof(rq->more.text)) != NULL;
 	}
 	return rq->op != HOST_OPEN ||
 	       (n == (ssize_t)sizeof(*rq) && rq->more.guard.len <= sizeof(rq->more.guard.data));
@@ -301,6 +319,8 @@ static enum status serve_call(struct host *h, const struct host_request *rq,
 		return generate_key(h, rq, reply, f);
 	case HOST_REMOVE:
 		return remove_key(h, rq, f);
+	case HOST_IDENTIFY:
+		return identify_key(h, rq, reply, f);
 	default:
 		return ST_ENOTSUP;
 	}

@@ -13,7 +13,7 @@
 #define HOST_FD	      3
 
 #define HOST_OPTIONS_MAX 16384
-#define HOST_LABEL_MAX	 128
+#define HOST_TEXT_MAX	 (HSM_REF_MAX + 1)
 #define HOST_GUARD_MAX	 512
 
 enum host_op {
@@ -22,6 +22,7 @@ enum host_op {
 	HOST_FIND,
 	HOST_GENERATE,
 	HOST_REMOVE,
+	HOST_IDENTIFY,
 	HOST_SIGN,
 };
 
@@ -41,12 +42,12 @@ struct host_request {
 	struct host_key key;
 	uint8_t digest[HSM_DIGEST_LEN];
 	union {
-		char label[HOST_LABEL_MAX];
+		char text[HOST_TEXT_MAX]; /* a label, or what names a key */
 		struct {
 			uint32_t len;
 			uint8_t data[HOST_GUARD_MAX];
 		} guard;
-	} more; /* HOST_GENERATE, HOST_OPEN; signatures are asked for without */
+	} more; /* HOST_GENERATE, HOST_IDENTIFY, HOST_OPEN; signatures are asked for without */
 };
 
 #define HOST_REQUEST_SHORT offsetof(struct host_request, more)
@@ -56,7 +57,7 @@ struct host_reply {
 	int32_t status;	 /* enum status */
 	uint32_t place;
 	uint8_t point[HSM_PUBLIC_LEN];
-	uint32_t len; /* of the signature */
+	uint32_t len; /* of the signature, or of the id that was asked for */
 	uint8_t signature[256];
 	/* Only where it failed, and of calls. */
 	uint32_t kind; /* enum fault_kind */

@@ -16,6 +16,7 @@
 #define HSM_SIGNATURE_LEN 64  /* r and s, left-padded (RFC 6605 4) */
 #define HSM_DIGEST_LEN	  32  /* SHA-256 */
 #define HSM_ID_MAX	  128 /* octets of a key's id: CKA_ID, ARN */
+#define HSM_REF_MAX	  511 /* octets of what an operator names a key by */
 
 enum keystore_type {
 	KEYSTORE_PKCS11,
@@ -49,6 +50,12 @@ struct keystore_options {
 
 struct keystore;
 struct hsm_key;
+
+/* What a key is found by, for good. */
+struct hsm_id {
+	uint8_t data[HSM_ID_MAX];
+	size_t len;
+};
 
 /* Does not touch the device: it is opened when first needed, and healed without being asked. A
  * warning in 'd' does not fail it. ST_EPARSE: options that contradict each other. */
@@ -115,6 +122,18 @@ enum status keystore_import(struct keystore *ks, const char *label, const uint8_
 			    struct hsm_key **out, struct diags *d) MUST_USE;
 /* Deletes the pair from the device (a key made again because of its tag, never one in use). */
 enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct diags *d) MUST_USE;
+/* The id of the one key that 'ref' names as operators do. pkcs11: a URI with object, id, or both
+ * (RFC 7512), a CKA_ID in hex, else a CKA_LABEL; file: the file's name, with or without .pem;
+ * aws-kms: a key's id or ARN, an alias or its ARN. Nothing is signed, so this says nothing of
+ * whether the key is fit. ST_ENOENT: the keystore was read and has none of that name; ST_EEXIST: it
+ * has several; ST_EPARSE: keys there are not named so. */
+enum status keystore_identify(struct keystore *ks, const char *ref, struct hsm_id *out,
+			      struct diags *d) MUST_USE;
+/* Deletes a pair at the operator's word, also where keystore_delete() refuses; whether it is in use
+ * is the caller's to know. aws-kms: in 'days', 7 to 30; *until (seconds since 1970) says until when
+ * that can be undone. Others: now, and *until is 0. */
+enum status keystore_destroy(struct keystore *ks, const struct hsm_id *id, unsigned days,
+			     int64_t *until, struct diags *d) MUST_USE;
 
 /* References may be given back after the keystore is gone; nothing else may be done then. */
 struct hsm_key *hsm_key_ref(struct hsm_key *key);
@@ -160,6 +179,9 @@ enum status keystore_submit(struct keystore *ks, enum hsm_priority priority,
 void keystore_raise(struct keystore *ks, struct hsm_job *job);
 /* On this thread, for keys in the process; ST_ENOTSUP for others. */
 enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature) MUST_USE;
+/* The public point of a private number. ST_ECRYPTO: it is none of P-256. */
+enum status hsm_public_of(const uint8_t number[HSM_PRIVATE_LEN],
+			  uint8_t point[HSM_PUBLIC_LEN]) MUST_USE;
 /* Checks with OpenSSL. ST_ECRYPTO: it does not verify. */
 enum status hsm_verify(const uint8_t *public_point, const uint8_t *digest,
 		       const uint8_t *signature) MUST_USE;

@@ -474,7 +474,7 @@ static enum status iso_generate(struct device *dev, struct hsm_key *key, const c
 {
 	struct host_request rq = {.op = HOST_GENERATE};
 	fill_key(key, NULL, &rq.key);
-	snprintf(rq.more.label, sizeof(rq.more.label), "%s", label);
+	snprintf(rq.more.text, sizeof(rq.more.text), "%s", label);
 	return key_call(dev, key, &rq, f);
 }
 
@@ -482,8 +482,27 @@ static enum status iso_remove(struct device *dev, struct hsm_key *key, struct fa
 {
 	struct host_request rq = {.op = HOST_REMOVE};
 	struct host_reply reply;
-	fill_key(key, key->public_point, &rq.key);
+	/* By its id alone: one that is to go need not have been found. */
+	fill_key(key, NULL, &rq.key);
 	return call(dev, &rq, CALL_MS, &reply, f);
+}
+
+static enum status iso_identify(struct device *dev, const char *ref, struct hsm_id *out,
+				struct fault *f)
+{
+	struct host_request rq = {.op = HOST_IDENTIFY};
+	struct host_reply reply;
+	snprintf(rq.more.text, sizeof(rq.more.text), "%s", ref);
+	enum status st = call(dev, &rq, CALL_MS, &reply, f);
+	if (st == ST_OK && (reply.len == 0 || reply.len > sizeof(out->data))) {
+		fault_set(f, FAULT_DEVICE, "the module's process gave no id");
+		st = ST_EAGAIN;
+	}
+	if (st == ST_OK) {
+		memcpy(out->data, reply.signature, reply.len);
+		out->len = reply.len;
+	}
+	return st;
 }
 
 static enum status iso_session_new(struct device *dev, struct session **out)
@@ -573,6 +592,7 @@ const struct backend backend_isolated = {
 	.find = iso_find,
 	.generate = iso_generate,
 	.remove = iso_remove,
+	.identify = iso_identify,
 	.session_new = iso_session_new,
 	.session_free = iso_session_free,
 	.sign = iso_sign,

@@ -483,3 +483,48 @@ enum status keystore_delete(struct keystore *ks, struct hsm_key *key, struct dia
 	}
 	return settle_fault(ks, epoch, &f, ks->be->remove(ks->dev, key, &f), d);
 }
+
+enum status keystore_identify(struct keystore *ks, const char *ref, struct hsm_id *out,
+			      struct diags *d)
+{
+	uint64_t epoch;
+	struct hsm_id id;
+	struct fault f = {.kind = FAULT_REQUEST};
+	if (ref[0] == '\0' || strlen(ref) > HSM_REF_MAX) {
+		diags_error(d, "keystore %s: what names a key has 1 to %d octets", ks->opt.name,
+			    HSM_REF_MAX);
+		return ST_EPARSE;
+	}
+	enum status st = need_device(ks, &epoch, d);
+	if (st == ST_OK) {
+		st = settle_fault(ks, epoch, &f, ks->be->identify(ks->dev, ref, &id, &f), d);
+	}
+	if (st == ST_OK) {
+		*out = id;
+	}
+	return st;
+}
+
+enum status keystore_destroy(struct keystore *ks, const struct hsm_id *id, unsigned days,
+			     int64_t *until, struct diags *d)
+{
+	uint64_t epoch;
+	int64_t undo_s = 0;
+	struct fault f = {.kind = FAULT_REQUEST};
+	enum status st = need_device(ks, &epoch, d);
+	if (st != ST_OK) {
+		return st;
+	}
+	struct hsm_key *key = key_new(ks, id->data, id->len);
+	if (key == NULL) {
+		return ST_ENOMEM;
+	}
+	st = ks->be->schedule != NULL ? ks->be->schedule(ks->dev, key, days, &undo_s, &f)
+				      : ks->be->remove(ks->dev, key, &f);
+	st = settle_fault(ks, epoch, &f, st, d);
+	hsm_key_unref(key);
+	if (st == ST_OK) {
+		*until = undo_s;
+	}
+	return st;
+}

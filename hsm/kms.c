@@ -237,14 +237,19 @@ static enum status get_public(struct device *dev, struct hsm_key *key, struct fa
 	return st;
 }
 
-static bool is_name(const struct hsm_key *key)
+static bool is_plain(const char *text, size_t len)
 {
-	for (size_t i = 0; i < key->id_len; i++) {
-		if (key->id[i] <= ' ' || key->id[i] > '~') {
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] <= ' ' || text[i] > '~') {
 			return false;
 		}
 	}
-	return key->id_len <= KMS_ID_MAX;
+	return true;
+}
+
+static bool is_name(const struct hsm_key *key)
+{
+	return key->id_len <= KMS_ID_MAX && is_plain((const char *)key->id, key->id_len);
 }
 
 static enum status kms_find(struct device *dev, struct hsm_key *key, const uint8_t *expect,
@@ -380,6 +385,63 @@ static enum status kms_remove(struct device *dev, struct hsm_key *key, struct fa
 	return ST_EREFUSED;
 }
 
+/* What an alias points to is the service's to say, and may be another key tomorrow: the ARN stays.
+ */
+static enum status kms_identify(struct device *dev, const char *ref, struct hsm_id *out,
+				struct fault *f)
+{
+	struct hsm_key key = {.store = NULL};
+	json_t *got = NULL;
+	if (!is_plain(ref, strlen(ref))) {
+		fault_set(f, FAULT_REQUEST,
+			  "'%.64s' names no key: give a key's id or ARN, or alias/NAME", ref);
+		return ST_EPARSE;
+	}
+	pthread_mutex_lock(&dev->calls);
+	enum status st = kms_call(&dev->kms, dev->http, "DescribeKey", ref, about(ref), &got, f);
+	pthread_mutex_unlock(&dev->calls);
+	if (st != ST_OK) {
+		return st;
+	}
+	json_t *meta = json_object_get(got, "KeyMetadata");
+	st = set_id(&key, json_string_value(json_object_get(meta, "Arn")));
+	if (st == ST_OK) {
+		memcpy(out->data, key.id, key.id_len);
+		out->len = key.id_len;
+	} else {
+		st = bad_answer("DescribeKey", f);
+	}
+	json_decref(got);
+	return st;
+}
+
+static enum status kms_schedule(struct device *dev, const struct hsm_key *key, unsigned days,
+				int64_t *until, struct fault *f)
+{
+	char id[KMS_ID_MAX + 1];
+	json_t *got = NULL;
+	snprintf(id, sizeof(id), "%.*s", (int)key->id_len, (const char *)key->id);
+	json_t *body = json_pack("{s:s, s:i}", "KeyId", id, "PendingWindowInDays", (int)days);
+	pthread_mutex_lock(&dev->calls);
+	enum status st = kms_call(&dev->kms, dev->http, "ScheduleKeyDeletion", id, body, &got, f);
+	pthread_mutex_unlock(&dev->calls);
+	if (st == ST_EFATAL) {
+		/* Who may sign need not be allowed to delete: the keystore is as good as before. */
+		f->kind = FAULT_REQUEST;
+	}
+	if (st != ST_OK) {
+		return st;
+	}
+	const json_t *date = json_object_get(got, "DeletionDate");
+	if (json_is_number(date)) {
+		*until = (int64_t)json_number_value(date);
+	} else {
+		st = bad_answer("ScheduleKeyDeletion", f);
+	}
+	json_decref(got);
+	return st;
+}
+
 static enum status kms_session_new(struct device *dev, struct session **out)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -475,6 +537,8 @@ const struct backend backend_kms = {
 	.find = kms_find,
 	.generate = kms_generate,
 	.remove = kms_remove,
+	.identify = kms_identify,
+	.schedule = kms_schedule,
 	.session_new = kms_session_new,
 	.session_free = kms_session_free,
 	.sign = kms_sign,

@@ -518,6 +518,7 @@ const struct backend backend_pkcs11 = {
 	.find = p11_find,
 	.generate = p11_generate,
 	.remove = p11_remove,
+	.identify = p11_identify,
 	.session_new = p11_session_new,
 	.session_free = p11_session_free,
 	.sign = p11_sign,

@@ -144,7 +144,17 @@ enum status p11_device_fault(struct device *dev, struct fault *f, const char *ca
 /* Under the shared gate: is the device open, and no one else's initialisation between? */
 enum status p11_check_open(const struct device *dev, struct fault *f) MUST_USE;
 
-/* pkcs11_keys.c; the first four as in struct backend. */
+/* pkcs11_keys.c. A piece of work on the anchor session; 'arg' is its own. */
+typedef CK_RV p11_anchor_work(struct device *dev, void *arg, const char **call);
+/* Takes the locks and does the work; a lost session or log-in is healed and the work done again,
+ * once each. */
+enum status p11_anchor_do(struct device *dev, p11_anchor_work *work, void *arg, struct fault *f);
+/* In such work, that found nothing: CKR_OK only where the token is the one we know and shows its
+ * private objects. */
+CK_RV p11_sure_absent(struct device *dev, const char **call);
+/* Its CKA_ID; length 0: there is none, or none that fits. */
+CK_RV p11_id_get(struct device *dev, CK_OBJECT_HANDLE object, struct hsm_id *out);
+/* The first four as in struct backend. */
 enum status p11_find(struct device *dev, struct hsm_key *key, const uint8_t *expect,
 		     struct fault *f);
 enum status p11_generate(struct device *dev, struct hsm_key *key, const char *label,
@@ -155,6 +165,9 @@ void p11_distrust(struct hsm_key *key);
  * CK_INVALID_HANDLE. ST_EFATAL: the key is gone from the token, or is another one. */
 enum status p11_key_locate(struct device *dev, struct p11_key *key, CK_OBJECT_HANDLE stale,
 			   struct fault *f) MUST_USE;
+
+/* pkcs11_names.c; as in struct backend. */
+enum status p11_identify(struct device *dev, const char *ref, struct hsm_id *out, struct fault *f);
 
 /* pkcs11_session.c; as in struct backend. */
 enum status p11_session_new(struct device *dev, struct session **out);

@@ -32,12 +32,9 @@ struct found {
 	enum find_flaw flaw;
 };
 
-/* A piece of work on the anchor session; 'arg' is its own. */
-typedef CK_RV anchor_work(struct device *dev, void *arg, const char **call);
-
 /* Under the serial lock: does the work; a lost session or log-in is healed and the work done again,
  * once each. */
-static enum status anchor_run(struct device *dev, anchor_work *work, void *arg, struct fault *f)
+static enum status anchor_run(struct device *dev, p11_anchor_work *work, void *arg, struct fault *f)
 {
 	unsigned healed = 0;
 	for (;;) {
@@ -63,8 +60,7 @@ static enum status anchor_run(struct device *dev, anchor_work *work, void *arg, 
 	}
 }
 
-/* The same, from outside: takes the locks. */
-static enum status anchor_do(struct device *dev, anchor_work *work, void *arg, struct fault *f)
+enum status p11_anchor_do(struct device *dev, p11_anchor_work *work, void *arg, struct fault *f)
 {
 	struct p11_module *m = dev->module;
 	pthread_rwlock_rdlock(&m->gate);
@@ -124,6 +120,11 @@ static CK_RV attribute_get(struct device *dev, CK_OBJECT_HANDLE object, CK_ATTRI
 	return rv;
 }
 
+CK_RV p11_id_get(struct device *dev, CK_OBJECT_HANDLE object, struct hsm_id *out)
+{
+	return attribute_get(dev, object, CKA_ID, out->data, sizeof(out->data), &out->len);
+}
+
 static CK_RV private_check(struct device *dev, struct found *found, const char **call)
 {
 	uint8_t params[64];
@@ -178,6 +179,17 @@ static CK_RV public_read(struct device *dev, struct found *found, const char **c
 	return CKR_OK;
 }
 
+CK_RV p11_sure_absent(struct device *dev, const char **call)
+{
+	bool in = false;
+	*call = "C_GetTokenInfo";
+	CK_RV rv = p11_same_token(dev);
+	if (rv == CKR_OK) {
+		rv = p11_logged_in(dev, &in);
+	}
+	return rv != CKR_OK ? rv : in ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
+}
+
 struct find_work {
 	const struct hsm_key *key;
 	struct found found;
@@ -195,15 +207,8 @@ static CK_RV find_work(struct device *dev, void *arg, const char **call)
 		return rv;
 	}
 	if (found->private_count == 0) {
-		/* Absent only where the token is the one we know and shows its private objects. */
-		bool in = false;
-		*call = "C_GetTokenInfo";
-		rv = p11_same_token(dev);
-		if (rv == CKR_OK) {
-			rv = p11_logged_in(dev, &in);
-		}
 		found->flaw = FLAW_ABSENT;
-		return rv != CKR_OK ? rv : in ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
+		return p11_sure_absent(dev, call);
 	}
 	if (found->private_count > 1) {
 		found->flaw = FLAW_TWICE;
@@ -296,7 +301,7 @@ enum status p11_find(struct device *dev, struct hsm_key *key, const uint8_t *exp
 {
 	struct find_work work = {.key = key};
 	const uint8_t *point = work.found.point;
-	enum status st = anchor_do(dev, find_work, &work, f);
+	enum status st = p11_anchor_do(dev, find_work, &work, f);
 	if (st == ST_OK) {
 		st = flaw_fault(dev, &work.found, f);
 	}
@@ -371,7 +376,7 @@ enum status p11_generate(struct device *dev, struct hsm_key *key, const char *la
 {
 	struct generate_work work = {.key = key, .label = label != NULL ? label : ""};
 	struct fault ignored;
-	enum status st = anchor_do(dev, generate_work, &work, f);
+	enum status st = p11_anchor_do(dev, generate_work, &work, f);
 	if (st != ST_OK) {
 		return st;
 	}
@@ -379,7 +384,7 @@ enum status p11_generate(struct device *dev, struct hsm_key *key, const char *la
 	st = p11_find(dev, key, NULL, f);
 	if (st != ST_OK && f->kind == FAULT_REQUEST) {
 		/* The device works; the fault is the pair's, and told. */
-		(void)anchor_do(dev, discard_work, &work, &ignored);
+		(void)p11_anchor_do(dev, discard_work, &work, &ignored);
 	}
 	/* A pair that cannot be found was not absent before. */
 	return st == ST_ENOENT ? ST_EFATAL : st;
@@ -395,7 +400,7 @@ static CK_RV remove_work(struct device *dev, void *arg, const char **call)
 	if (rv != CKR_OK) {
 		return rv;
 	}
-	if (found->flaw == FLAW_ABSENT) {
+	if (found->flaw != FLAW_NONE && found->flaw != FLAW_TWICE) {
 		*call = "C_FindObjects";
 		rv = find_objects(dev, CKO_PUBLIC_KEY, work->key, &found->public,
 				  &found->public_count);
@@ -416,7 +421,7 @@ static CK_RV remove_work(struct device *dev, void *arg, const char **call)
 enum status p11_remove(struct device *dev, struct hsm_key *key, struct fault *f)
 {
 	struct find_work work = {.key = key};
-	enum status st = anchor_do(dev, remove_work, &work, f);
+	enum status st = p11_anchor_do(dev, remove_work, &work, f);
 	if (st != ST_OK) {
 		return st;
 	}

@@ -286,6 +286,19 @@ class Kms:
         self.aliases[name] = key.id
         return None
 
+    def op_UpdateAlias(self, body):
+        name, key = self.need(body, "AliasName"), self.find(self.need(body, "TargetKeyId"))
+        if name not in self.aliases:
+            raise Fault("NotFoundException", f"Alias arn:aws:kms:{self.region}:{ACCOUNT}:{name} is not found.")
+        self.aliases[name] = key.id
+        return None
+
+    def op_DeleteAlias(self, body):
+        name = self.need(body, "AliasName")
+        if self.aliases.pop(name, None) is None:
+            raise Fault("NotFoundException", f"Alias arn:aws:kms:{self.region}:{ACCOUNT}:{name} is not found.")
+        return None
+
     def op_ListAliases(self, body):
         return {"Aliases": [{"AliasName": n, "AliasArn": f"arn:aws:kms:{self.region}:{ACCOUNT}:{n}", "TargetKeyId": k}
                             for n, k in self.aliases.items()], "Truncated": False}
@@ -310,6 +323,8 @@ class Kms:
         key, days = self.find(self.need(body, "KeyId")), body.get("PendingWindowInDays", PENDING_DAYS)
         if not 7 <= days <= 30:
             raise Fault("ValidationException", "PendingWindowInDays must be 7 to 30")
+        if key.state == "PendingDeletion":
+            raise Fault("KMSInvalidStateException", f"{key.arn} is pending deletion.")
         key.state, key.deletion = "PendingDeletion", time.time() + days * 86400
         return {"KeyId": key.arn, "DeletionDate": key.deletion, "KeyState": key.state, "PendingWindowInDays": days}
 

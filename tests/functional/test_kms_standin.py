@@ -48,6 +48,12 @@ def test_a_key_is_made_found_and_signs(service):
         key = serialization.load_der_public_key(public["PublicKey"])
         signed = c.sign(KeyId=name, Message=digest, MessageType="DIGEST", SigningAlgorithm="ECDSA_SHA_256")
         key.verify(signed["Signature"], digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+    other = make(c)
+    c.update_alias(AliasName="alias/dns", TargetKeyId=other["KeyId"])
+    assert c.describe_key(KeyId="alias/dns")["KeyMetadata"]["Arn"] == other["Arn"]
+    c.delete_alias(AliasName="alias/dns")
+    assert error(c.describe_key, KeyId="alias/dns") == "NotFoundException"
+    assert error(c.update_alias, AliasName="alias/dns", TargetKeyId=other["KeyId"]) == "NotFoundException"
     c.tag_resource(KeyId=meta["KeyId"], Tags=[{"TagKey": "more", "TagValue": "1"}])
     assert {t["TagKey"] for t in c.list_resource_tags(KeyId=meta["KeyId"])["Tags"]} == {"signet", "more"}
 
@@ -67,7 +73,10 @@ def test_errors_have_their_names(service):
     assert error(c.sign, **{**sign, "Message": b"short"}) == "ValidationException"
     c.disable_key(KeyId=meta["KeyId"])
     assert error(c.sign, **sign) == "DisabledException"
-    c.schedule_key_deletion(KeyId=meta["KeyId"], PendingWindowInDays=7)
+    assert error(c.schedule_key_deletion, KeyId=meta["KeyId"], PendingWindowInDays=6) == "ValidationException"
+    going = c.schedule_key_deletion(KeyId=meta["KeyId"], PendingWindowInDays=7)
+    assert going["KeyId"] == meta["Arn"] and going["KeyState"] == "PendingDeletion" and going["DeletionDate"]
+    assert error(c.schedule_key_deletion, KeyId=meta["KeyId"], PendingWindowInDays=7) == "KMSInvalidStateException"
     assert error(c.sign, **sign) == "KMSInvalidStateException"
     c.cancel_key_deletion(KeyId=meta["KeyId"])
     c.enable_key(KeyId=meta["KeyId"])

@@ -1,5 +1,7 @@
 #include "tests/tools/p11fixture.h"
 
+#include "nsd-core/base/text.h"
+
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -146,4 +148,50 @@ CK_FUNCTION_LIST *p11_stranger(CK_SESSION_HANDLE *session)
 		assert_true(rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN);
 	}
 	return f;
+}
+
+CK_OBJECT_HANDLE p11_object_of(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
+			       CK_OBJECT_CLASS class, const struct hsm_key *key)
+{
+	size_t len;
+	CK_OBJECT_HANDLE object;
+	CK_ULONG count = 0;
+	const uint8_t *id = hsm_key_id(key, &len);
+	CK_ATTRIBUTE wanted[] = {
+		{CKA_CLASS, &class, sizeof(class)},
+		{CKA_ID, (void *)id, len},
+	};
+	assert_int_equal(f->C_FindObjectsInit(session, wanted, 2), CKR_OK);
+	assert_int_equal(f->C_FindObjects(session, &object, 1, &count), CKR_OK);
+	assert_int_equal(f->C_FindObjectsFinal(session), CKR_OK);
+	assert_int_equal(count, 1);
+	return object;
+}
+
+void p11_pair_make(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session, const char *oid,
+		   const uint8_t *id, size_t id_len, CK_BBOOL always)
+{
+	uint8_t params[16];
+	size_t len;
+	CK_MECHANISM mechanism = {.mechanism = CKM_EC_KEY_PAIR_GEN};
+	CK_BBOOL yes = CK_TRUE;
+	CK_OBJECT_HANDLE pub;
+	CK_OBJECT_HANDLE priv;
+	assert_int_equal(hex_decode(oid, strlen(oid), params, sizeof(params), &len), ST_OK);
+	CK_ATTRIBUTE pub_wanted[] = {
+		{CKA_TOKEN, &yes, sizeof(yes)},
+		{CKA_VERIFY, &yes, sizeof(yes)},
+		{CKA_EC_PARAMS, params, len},
+		{CKA_ID, (void *)id, id_len},
+	};
+	CK_ATTRIBUTE priv_wanted[] = {
+		{CKA_TOKEN, &yes, sizeof(yes)},
+		{CKA_PRIVATE, &yes, sizeof(yes)},
+		{CKA_SIGN, &yes, sizeof(yes)},
+		{CKA_ID, (void *)id, id_len},
+		{CKA_ALWAYS_AUTHENTICATE, &always, sizeof(always)},
+	};
+	assert_int_equal(f->C_GenerateKeyPair(session, &mechanism, pub_wanted, 4, priv_wanted, 5,
+					      &pub, &priv),
+			 CKR_OK);
 }

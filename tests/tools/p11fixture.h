@@ -36,3 +36,9 @@ void p11_print(const struct diags *d);
 CK_FUNCTION_LIST *p11_softhsm(CK_SLOT_ID *slot);
 /* A session there for reading and writing, logged in. */
 CK_FUNCTION_LIST *p11_stranger(CK_SESSION_HANDLE *session);
+/* The one object of that class with the key's id. */
+CK_OBJECT_HANDLE p11_object_of(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
+			       CK_OBJECT_CLASS class, const struct hsm_key *key);
+/* A pair on the curve with that OID (hex), as others may have made it. */
+void p11_pair_make(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session, const char *oid,
+		   const uint8_t *id, size_t id_len, CK_BBOOL always);

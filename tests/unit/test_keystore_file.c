@@ -455,11 +455,60 @@ static void bad_options_are_refused(void **state)
 	}
 }
 
+static void keys_are_named_by_their_files(void **state)
+{
+	struct fixture *fx = *state;
+	struct hsm_key *key = NULL;
+	struct hsm_id id = {.len = 77};
+	char name[TEXT_HEX_SIZE(HSM_ID_MAX)];
+	char ref[sizeof(name) + 4];
+	size_t len;
+	int64_t until = 1;
+	assert_int_equal(keystore_generate(fx->ks, "x", &key, NULL), ST_OK);
+	const uint8_t *octets = hsm_key_id(key, &len);
+	hex_encode(octets, len, name);
+	static const struct {
+		const char *ref;
+		enum status want;
+	} bad[] = {
+		{"0011", ST_ENOENT},	 {"", ST_EPARSE},	 {".pem", ST_EPARSE},
+		{"001", ST_EPARSE},	 {"../keys", ST_EPARSE}, {"alias/x", ST_EPARSE},
+		{"0011.pem", ST_ENOENT},
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct diags d;
+		diags_init(&d, 1);
+		assert_int_equal(keystore_identify(fx->ks, bad[i].ref, &id, &d), bad[i].want);
+		assert_int_equal(d.errors, 1);
+		assert_int_equal(id.len, 77);
+		diags_fini(&d);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(ref, sizeof(ref), "%s%s", name, i == 1 ? ".pem" : "");
+		for (char *p = ref; i == 2 && *p != '\0'; p++) {
+			*p = *p >= 'A' && *p <= 'F' ? (char)(*p - 'A' + 'a') : *p;
+		}
+		assert_int_equal(keystore_identify(fx->ks, ref, &id, NULL), ST_OK);
+		assert_int_equal(id.len, len);
+		assert_memory_equal(id.data, octets, len);
+		id.len = 0;
+	}
+	id.len = len;
+	assert_int_equal(keystore_destroy(fx->ks, &id, 0, &until, NULL), ST_OK);
+	assert_int_equal(until, 0);
+	until = 1;
+	assert_int_equal(keystore_destroy(fx->ks, &id, 0, &until, NULL), ST_ENOENT);
+	assert_int_equal(until, 1);
+	assert_int_equal(keystore_identify(fx->ks, name, &id, NULL), ST_ENOENT);
+	hsm_key_unref(key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_key_is_found_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleted_is_absent, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_are_named_by_their_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_used_is_never_absent, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(unreadable_is_eacces, setup, teardown),

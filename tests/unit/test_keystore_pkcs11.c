@@ -254,52 +254,6 @@ static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 	jobs_free(j);
 }
 
-static CK_OBJECT_HANDLE object_of(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
-				  CK_OBJECT_CLASS class, const struct hsm_key *key)
-{
-	size_t len;
-	CK_OBJECT_HANDLE object;
-	CK_ULONG count = 0;
-	const uint8_t *id = hsm_key_id(key, &len);
-	CK_ATTRIBUTE wanted[] = {
-		{CKA_CLASS, &class, sizeof(class)},
-		{CKA_ID, (void *)id, len},
-	};
-	assert_int_equal(f->C_FindObjectsInit(session, wanted, 2), CKR_OK);
-	assert_int_equal(f->C_FindObjects(session, &object, 1, &count), CKR_OK);
-	assert_int_equal(f->C_FindObjectsFinal(session), CKR_OK);
-	assert_int_equal(count, 1);
-	return object;
-}
-
-static void pair_make(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session, const char *oid,
-		      const uint8_t *id, size_t id_len, CK_BBOOL always)
-{
-	uint8_t params[16];
-	size_t len;
-	CK_MECHANISM mechanism = {.mechanism = CKM_EC_KEY_PAIR_GEN};
-	CK_BBOOL yes = CK_TRUE;
-	CK_OBJECT_HANDLE pub;
-	CK_OBJECT_HANDLE priv;
-	assert_int_equal(hex_decode(oid, strlen(oid), params, sizeof(params), &len), ST_OK);
-	CK_ATTRIBUTE pub_wanted[] = {
-		{CKA_TOKEN, &yes, sizeof(yes)},
-		{CKA_VERIFY, &yes, sizeof(yes)},
-		{CKA_EC_PARAMS, params, len},
-		{CKA_ID, (void *)id, id_len},
-	};
-	CK_ATTRIBUTE priv_wanted[] = {
-		{CKA_TOKEN, &yes, sizeof(yes)},
-		{CKA_PRIVATE, &yes, sizeof(yes)},
-		{CKA_SIGN, &yes, sizeof(yes)},
-		{CKA_ID, (void *)id, id_len},
-		{CKA_ALWAYS_AUTHENTICATE, &always, sizeof(always)},
-	};
-	assert_int_equal(f->C_GenerateKeyPair(session, &mechanism, pub_wanted, 4, priv_wanted, 5,
-					      &pub, &priv),
-			 CKR_OK);
-}
-
 static void keys_never_leave_the_token(void **state)
 {
 	struct p11_fixture *fx = *state;
@@ -315,7 +269,7 @@ static void keys_never_leave_the_token(void **state)
 	p11_use(fx, SOFTHSM_MODULE, 1);
 	p11_make_key(fx);
 	CK_FUNCTION_LIST *f = p11_stranger(&session);
-	CK_OBJECT_HANDLE key = object_of(f, session, CKO_PRIVATE_KEY, fx->key);
+	CK_OBJECT_HANDLE key = p11_object_of(f, session, CKO_PRIVATE_KEY, fx->key);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		CK_BBOOL value = 2;
 		CK_ATTRIBUTE a = {cases[i].type, &value, sizeof(value)};
@@ -337,7 +291,7 @@ static void without_a_public_key_the_record_serves(void **state)
 	p11_use(fx, SOFTHSM_MODULE, 1);
 	p11_make_key(fx);
 	CK_FUNCTION_LIST *f = p11_stranger(&session);
-	CK_OBJECT_HANDLE pub = object_of(f, session, CKO_PUBLIC_KEY, fx->key);
+	CK_OBJECT_HANDLE pub = p11_object_of(f, session, CKO_PUBLIC_KEY, fx->key);
 	assert_int_equal(f->C_DestroyObject(session, pub), CKR_OK);
 	memcpy(point, hsm_key_public(fx->key), sizeof(point));
 	assert_int_equal(p11_find_again(fx, NULL, &out), ST_EFATAL);
@@ -380,7 +334,7 @@ static void keys_of_another_kind_are_refused(void **state)
 		diags_init(&d, DIAGS_LIMIT);
 		print_message("%s\n", cases[i].name);
 		for (unsigned n = 0; n < cases[i].count; n++) {
-			pair_make(f, session, cases[i].oid, id, sizeof(id), cases[i].always);
+			p11_pair_make(f, session, cases[i].oid, id, sizeof(id), cases[i].always);
 		}
 		assert_int_equal(keystore_find(fx->ks, id, sizeof(id), NULL, &out, &d),
 				 cases[i].expected);

@@ -378,6 +378,9 @@ void conf_free(struct conf *c)
 	free(c->keystores);
 	for (size_t i = 0; i < c->policy_count; i++) {
 		free(c->policies[i].name);
+		free(c->policies[i].ksk.key);
+		free(c->policies[i].zsk.key);
+		free(c->policies[i].csk.key);
 	}
 	free(c->policies);
 	for (size_t i = 0; i < c->zone_count; i++) {

@@ -51,6 +51,8 @@ struct conf_key {
 	bool present;
 	size_t keystore;     /* index into conf->keystores */
 	uint32_t lifetime_s; /* 0: for ever */
+	char *key;	     /* the key wanted, as for keystore_identify(); NULL: it is made */
+	bool shared;	     /* made once for all zones of the policy */
 };
 
 struct conf_policy {

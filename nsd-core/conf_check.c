@@ -1,6 +1,7 @@
 #include "nsd-core/conf_check.h"
 
 #include "hsm/hsm.h"
+#include "nsd-core/base/text.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -190,6 +191,58 @@ static void check_roles(struct conf_reader *rd, const struct conf_node *map)
 	}
 }
 
+/* What can be said of a key's name without its keystore. */
+static void check_key(struct conf_reader *rd, const struct conf_key *key,
+		      const struct conf_node *map)
+{
+	uint8_t id[HSM_ID_MAX];
+	size_t len = key->key != NULL ? strlen(key->key) : 0;
+
+	if (key->key == NULL || rd->conf->keystore_count == 0) {
+		return;
+	}
+	if (key->shared) {
+		conf_fault(&rd->faults, place_in(map, "shared"),
+			   "'shared' is for keys that are made, and 'key' names one: all zones of "
+			   "the policy have it");
+	}
+	if (strstr(key->key, "pin-value") != NULL && strncmp(key->key, "pkcs11:", 7) == 0) {
+		conf_fault(&rd->faults, place_in(map, "key"),
+			   "'key': no PIN may stand here, use the keystore's 'pin-file'");
+	}
+	if (rd->conf->keystores[key->keystore].type != KEYSTORE_FILE) {
+		return;
+	}
+	if (len > 4 && strcmp(key->key + len - 4, ".pem") == 0) {
+		len -= 4;
+	}
+	if (hex_decode(key->key, len, id, sizeof(id), &len) != ST_OK) {
+		conf_fault(&rd->faults, place_in(map, "key"),
+			   "'key': a key of type file is named by its file, an id in hex");
+	}
+}
+
+static void check_keys(struct conf_reader *rd, const struct conf_policy *p,
+		       const struct conf_node *map)
+{
+	const struct {
+		const char *role;
+		const struct conf_key *key;
+	} keys[] = {{"ksk", &p->ksk}, {"zsk", &p->zsk}, {"csk", &p->csk}};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const struct conf_node *node = conf_tree_get(map, keys[i].role);
+		if (node != NULL && node->kind == NODE_MAP) {
+			check_key(rd, keys[i].key, node);
+		}
+	}
+	if (p->ksk.key != NULL && p->zsk.key != NULL && p->ksk.keystore == p->zsk.keystore &&
+	    strcmp(p->ksk.key, p->zsk.key) == 0) {
+		conf_fault(&rd->faults, place_in(conf_tree_get(map, "zsk"), "key"),
+			   "'ksk' and 'zsk' name one key (one key for both is called 'csk')");
+	}
+}
+
 void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_node *map)
 {
 	struct conf_policy *p = &rd->conf->policies[index];
@@ -198,6 +251,7 @@ void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_n
 		tell_name_twice(rd, map, "policy", p->name, rd->conf->policies[i].name);
 	}
 	check_roles(rd, map);
+	check_keys(rd, p, map);
 	if (p->nsec3_opt_out && !p->nsec3) {
 		conf_fault(&rd->faults, place_in(map, "nsec3-opt-out"),
 			   "'nsec3-opt-out' is for 'denial: nsec3'");

@@ -10,6 +10,7 @@
 struct walk {
 	const struct probe *p;
 	const struct conf_keystore *conf;
+	struct reply *r;
 	FILE *f;
 	json_t *steps;
 	/* The first that failed. */
@@ -195,6 +196,91 @@ static bool walk_key(struct walk *w, const struct probe_key *k)
 	return up;
 }
 
+/* The first zone of the policy that has a key in this role here, and the key. */
+static const struct probe_key *key_of_policy(const struct walk *w, const struct probe_key *keys,
+					     size_t policy, enum key_role role)
+{
+	for (size_t i = 0; i < w->keys; i++) {
+		if (keys[i].zone->policy == (int64_t)policy && keys[i].role == role) {
+			return &keys[i];
+		}
+	}
+	return NULL;
+}
+
+/* One that zones do not have yet: is it fit? */
+static void walk_wanted(struct walk *w, const char *what, const struct hsm_id *id)
+{
+	char text[HSM_REF_MAX + 512];
+	struct hsm_key *key = NULL;
+	struct diags d;
+
+	diags_init(&d, 1);
+	enum status st = keystore_find(w->p->ks, id->data, id->len, NULL, &key, &d);
+	hsm_key_unref(key);
+	if (st == ST_OK) {
+		snprintf(text, sizeof(text), "%s is found, signs, and the signature verifies",
+			 what);
+		put_step(w, "named", true, text);
+	} else {
+		snprintf(text, sizeof(text), "%s: %s", what, said(w, &d, st));
+		put_missing(w, "named", text, NULL);
+	}
+	diags_fini(&d);
+}
+
+/* What a policy names against what its zones have: they go on with that. */
+static void walk_named(struct walk *w, const struct probe_key *keys, size_t policy,
+		       enum key_role role, const struct conf_key *c)
+{
+	char what[HSM_REF_MAX + 128];
+	char text[HSM_REF_MAX + NAME_TEXT_MAX + 1024];
+	char mine[TEXT_HEX_SIZE(HSM_ID_MAX)];
+	char other[TEXT_HEX_SIZE(HSM_ID_MAX)];
+	char zone[NAME_TEXT_MAX];
+	struct hsm_id id = {.len = 0};
+	struct diags d;
+	const struct probe_key *k = key_of_policy(w, keys, policy, role);
+
+	diags_init(&d, 1);
+	enum status st = keystore_identify(w->p->ks, c->key, &id, &d);
+	snprintf(what, sizeof(what), "'%s', the %s of policy %s,", c->key, key_role_text(role),
+		 w->p->conf->policies[policy].name);
+	if (k == NULL && st == ST_OK) {
+		walk_wanted(w, what, &id);
+	} else if (k == NULL) {
+		snprintf(text, sizeof(text), "%s %s", what, said(w, &d, st));
+		put_missing(w, "named", text,
+			    "make the key, or bring it there, or name one that is there: none is "
+			    "made in its place");
+	} else if (st != ST_OK || k->id_len != id.len || memcmp(k->id, id.data, id.len) != 0) {
+		snprintf(text, sizeof(text),
+			 "%s names %s now: %s and others that have the key go on with %s", what,
+			 st == ST_OK ? key_id_text(id.data, id.len, other) : said(w, &d, st),
+			 name_to_text(k->zone->name, zone), key_id_text(k->id, k->id_len, mine));
+		put_step(w, "named", true, text);
+		reply_note(w->r, "warning: keystore %s: %s", w->conf->name, text);
+	}
+	diags_fini(&d);
+}
+
+static void walk_policies(struct walk *w, const struct probe_key *keys)
+{
+	const struct conf *conf = w->p->conf;
+
+	for (size_t i = 0; i < conf->policy_count; i++) {
+		const struct conf_policy *p = &conf->policies[i];
+		const struct conf_key *wanted[] = {
+			[KEY_KSK] = &p->ksk, [KEY_ZSK] = &p->zsk, [KEY_CSK] = &p->csk};
+		for (size_t role = KEY_KSK; role <= KEY_CSK; role++) {
+			const struct conf_key *c = wanted[role];
+			if (c->present && c->key != NULL && c->keystore == w->p->index) {
+				walk_named(w, keys, i, (enum key_role)role, c);
+			}
+		}
+	}
+}
+
 static void walk_keys(struct walk *w)
 {
 	const struct conf_zone *at = NULL;
@@ -218,6 +304,9 @@ static void walk_keys(struct walk *w)
 	while (i < w->keys && (w->p->stop == NULL || !atomic_load(w->p->stop)) &&
 	       (keys[i].again || walk_key(w, &keys[i]))) {
 		i++;
+	}
+	if (i == w->keys) {
+		walk_policies(w, keys);
 	}
 	free(keys);
 }
@@ -252,7 +341,7 @@ static void finish(struct walk *w, struct reply_text *text, struct reply *r)
 
 void probe_check(const struct probe *p, struct reply *r)
 {
-	struct walk w = {.p = p, .conf = &p->conf->keystores[p->index]};
+	struct walk w = {.p = p, .conf = &p->conf->keystores[p->index], .r = r};
 	struct reply_text text;
 
 	reply_text_open(&text);

@@ -115,13 +115,14 @@ static json_t *key_json(const struct keys_query *q, const struct key *key)
 	char id[TEXT_HEX_SIZE(sizeof(key->id))];
 	int64_t end = lifetime_end(q, key);
 
-	return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:s?, s:o}", "role",
-			 key_role_text(key->role), "tag", (int)key->tag, "algorithm",
-			 ALG_ECDSAP256SHA256, "keystore", key->keystore, "id",
-			 key_id_text(key->id, key->id_len, id), "state", key_state_text(key->state),
-			 "flags", (int)key->flags, "made", time_json(key->times.made), "published",
-			 time_json(key->times.published), "active", time_json(key->times.active),
-			 "next", end != 0 ? "lifetime-over" : NULL, "next_at", time_json(end));
+	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:s?, s:o}",
+			 "role", key_role_text(key->role), "origin", key_origin_text(key->origin),
+			 "tag", (int)key->tag, "algorithm", ALG_ECDSAP256SHA256, "keystore",
+			 key->keystore, "id", key_id_text(key->id, key->id_len, id), "state",
+			 key_state_text(key->state), "flags", (int)key->flags, "made",
+			 time_json(key->times.made), "published", time_json(key->times.published),
+			 "active", time_json(key->times.active), "next",
+			 end != 0 ? "lifetime-over" : NULL, "next_at", time_json(end));
 }
 
 static void key_row(const struct keys_query *q, const struct key *key, struct table *t)
@@ -134,6 +135,7 @@ static void key_row(const struct keys_query *q, const struct key *key, struct ta
 	table_put(t, "%u", key->tag);
 	table_put(t, "%d", ALG_ECDSAP256SHA256);
 	table_put(t, "%s", key->keystore);
+	table_put(t, "%s", key_origin_text(key->origin));
 	table_put(t, "%s", key_id_text(key->id, key->id_len, id));
 	table_put(t, "%s", key_state_text(key->state));
 	table_put(t, "%s", time_to_text(state_since(key), time));
@@ -147,7 +149,7 @@ static void key_row(const struct keys_query *q, const struct key *key, struct ta
 
 void keys_list(const struct keys_query *q, struct reply *r)
 {
-	static const char *const head[] = {"ROLE", "TAG",   "ALG",   "KEYSTORE",
+	static const char *const head[] = {"ROLE", "TAG",   "ALG",   "KEYSTORE", "ORIGIN",
 					   "ID",   "STATE", "SINCE", "NEXT"};
 	struct zone_record rec;
 	struct table t;

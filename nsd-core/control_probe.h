@@ -28,7 +28,7 @@ struct probe_key {
 	const struct conf_zone *zone;
 	enum key_role role;
 	uint16_t tag;
-	uint8_t id[64];
+	uint8_t id[HSM_ID_MAX];
 	size_t id_len;
 	uint8_t public_point[HSM_PUBLIC_LEN];
 	bool again; /* an earlier one of the list is the same, for another zone */

@@ -8,16 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Address space only; a zone's record and keys take a few hundred octets. */
-#define STORE_MAP_BYTES (UINT64_C(1) << 30)
-#define TICK_MS		1000
-#define WARMERS		2
-#define ERRANDS		2
-#define BUILDERS_MIN	2
-#define BUILDERS_MAX	8
+#define TICK_MS	     1000
+#define WARMERS	     2
+#define ERRANDS	     2
+#define BUILDERS_MIN 2
+#define BUILDERS_MAX 8
 
-static void policy_init(struct build_policy *p, const struct conf_policy *c,
-			struct keystore *const *keystores)
+static enum status policy_init(struct build_policy *p, const struct conf_policy *c,
+			       struct keystore *const *keystores)
 {
 	const struct {
 		const struct conf_key *key;
@@ -36,11 +34,22 @@ static void policy_init(struct build_policy *p, const struct conf_policy *c,
 	atomic_init(&p->denial, denial_from_conf(c));
 	snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
 	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-		if (keys[k].key->present && p->wanted_count < POLICY_KEYS_MAX) {
-			p->wanted[p->wanted_count++] =
-				(struct key_wanted){keys[k].role, keystores[keys[k].key->keystore]};
+		const struct conf_key *key = keys[k].key;
+		if (!key->present || p->wanted_count == POLICY_KEYS_MAX) {
+			continue;
 		}
+		struct key_wanted *w = &p->wanted[p->wanted_count];
+		*w = (struct key_wanted){.role = keys[k].role, .store = keystores[key->keystore]};
+		if (key->key != NULL || key->shared) {
+			enum status st =
+				key_source_new(c->name, w->role, w->store, key->key, &w->source);
+			if (st != ST_OK) {
+				return st;
+			}
+		}
+		p->wanted_count++;
 	}
+	return ST_OK;
 }
 
 /* After the keystores. */
@@ -52,10 +61,21 @@ static enum status make_policies(struct zonemgr *m)
 	if (m->policies == NULL) {
 		return ST_ENOMEM;
 	}
-	for (size_t i = 0; i < conf->policy_count; i++) {
-		policy_init(&m->policies[i], &conf->policies[i], m->keystores);
+	enum status st = ST_OK;
+	for (size_t i = 0; i < conf->policy_count && st == ST_OK; i++) {
+		st = policy_init(&m->policies[i], &conf->policies[i], m->keystores);
 	}
-	return ST_OK;
+	return st;
+}
+
+static void free_policies(struct zonemgr *m)
+{
+	for (size_t i = 0; m->policies != NULL && i < m->conf->policy_count; i++) {
+		for (size_t k = 0; k < m->policies[i].wanted_count; k++) {
+			key_source_free(m->policies[i].wanted[k].source);
+		}
+	}
+	free(m->policies);
 }
 
 enum status keystore_from_conf(const struct conf_keystore *c, const char *key_folder,
@@ -156,7 +176,7 @@ static enum status make_zones(struct zonemgr *m, struct diags *d)
 static enum status open_state(struct zonemgr *m, const struct zonemgr_options *opt, struct diags *d)
 {
 	const char *state = m->conf->server.state;
-	const struct store_options store = {.map_bytes = STORE_MAP_BYTES};
+	const struct store_options store = {.map_bytes = ZONEMGR_STORE_BYTES};
 	/* The CPUs that the operator gave the workers are those that signing may take. */
 	const struct signer_options sign = {.settled = opt->settled,
 					    .ctx = opt->settled_ctx,
@@ -335,7 +355,7 @@ void zonemgr_free(struct zonemgr *m)
 	zonedb_free(m->db);
 	free(m->states);
 	free(m->zones);
-	free(m->policies);
+	free_policies(m);
 	free(m->keystores);
 	free(m->keystores_up);
 	free(m->key_folder);

@@ -20,6 +20,8 @@ struct zonemgr_options {
 
 /* The store in the state directory that holds keys and zone records. */
 #define ZONEMGR_STORE "keys"
+/* Its bound: address space only; a zone's record and keys take a few hundred octets. */
+#define ZONEMGR_STORE_BYTES (UINT64_C(1) << 30)
 /* The one that holds signatures. */
 #define ZONEMGR_SIGNATURES "signatures"
 

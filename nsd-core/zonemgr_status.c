@@ -95,8 +95,38 @@ static void check_zone(const struct conf_zone *zone, struct diags *d)
 	content_fini(&c);
 }
 
-static void check_keystore(const struct conf *conf, const struct conf_keystore *c, struct diags *d)
+/* The keys that policies name in it. ks NULL: it holds nothing yet. */
+static void check_named(const struct conf *conf, const struct conf_policy *p, size_t index,
+			struct keystore *ks, struct diags *d)
 {
+	const struct conf_key *keys[] = {&p->ksk, &p->zsk, &p->csk};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		struct hsm_id id;
+		struct hsm_key *key = NULL;
+		if (!keys[i]->present || keys[i]->key == NULL || keys[i]->keystore != index) {
+			continue;
+		}
+		if (ks == NULL) {
+			diags_error(d, "policy %s: keystore %s has no key %s yet", p->name,
+				    conf->keystores[index].name, keys[i]->key);
+			continue;
+		}
+		enum status st = keystore_identify(ks, keys[i]->key, &id, d);
+		if (st == ST_OK) {
+			st = keystore_find(ks, id.data, id.len, NULL, &key, d);
+		}
+		hsm_key_unref(key);
+		if (st != ST_OK) {
+			diags_error(d, "policy %s: its key %s cannot be used", p->name,
+				    keys[i]->key);
+		}
+	}
+}
+
+static void check_keystore(const struct conf *conf, size_t index, struct diags *d)
+{
+	const struct conf_keystore *c = &conf->keystores[index];
 	char folder[4096];
 	struct keystore *ks = NULL;
 	size_t errors = d->errors;
@@ -105,6 +135,9 @@ static void check_keystore(const struct conf *conf, const struct conf_keystore *
 	/* Opening would make the folder of key files; where there is none yet nothing can be wrong
 	 * with it. */
 	if (c->type == KEYSTORE_FILE && access(folder, F_OK) != 0) {
+		for (size_t i = 0; i < conf->policy_count; i++) {
+			check_named(conf, &conf->policies[i], index, NULL, d);
+		}
 		return;
 	}
 	enum status st =
@@ -114,6 +147,9 @@ static void check_keystore(const struct conf *conf, const struct conf_keystore *
 	}
 	if (st != ST_OK && d->errors == errors) {
 		diags_error(d, "keystore %s: %s", c->name, status_text(st));
+	}
+	for (size_t i = 0; st == ST_OK && i < conf->policy_count; i++) {
+		check_named(conf, &conf->policies[i], index, ks, d);
 	}
 	keystore_free(ks);
 }
@@ -126,7 +162,7 @@ enum status zonemgr_check(const struct conf *conf, struct diags *d)
 		check_zone(&conf->zones[i], d);
 	}
 	for (size_t i = 0; i < conf->keystore_count; i++) {
-		check_keystore(conf, &conf->keystores[i], d);
+		check_keystore(conf, i, d);
 	}
 	return d->errors == errors ? ST_OK : ST_EPARSE;
 }

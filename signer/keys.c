@@ -28,6 +28,16 @@ const char *key_state_text(enum key_state state)
 	return text[state];
 }
 
+const char *key_origin_text(enum key_origin origin)
+{
+	static const char *const text[] = {
+		[KEY_OWN] = "own",
+		[KEY_SHARED] = "shared",
+		[KEY_NAMED] = "named",
+	};
+	return text[origin];
+}
+
 struct keyset *keyset_ref(struct keyset *ks)
 {
 	atomic_fetch_add_explicit(&ks->refs, 1, memory_order_relaxed);

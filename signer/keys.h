@@ -23,6 +23,13 @@ enum key_state {
 	KEY_REMOVED,
 };
 
+/* How the zone came by it. */
+enum key_origin {
+	KEY_OWN,    /* made for this zone */
+	KEY_SHARED, /* made for all zones of a policy */
+	KEY_NAMED,  /* named in the configuration */
+};
+
 /* Seconds since 1970; 0: not yet. Kept for ever (RFC 7583: every event's time). */
 struct key_times {
 	int64_t made, published, active, retired, removed;
@@ -31,6 +38,7 @@ struct key_times {
 struct key {
 	enum key_role role;
 	enum key_state state;
+	enum key_origin origin;
 	struct key_times times;
 	char keystore[64];
 	uint8_t id[HSM_ID_MAX]; /* CKA_ID, ARN */
@@ -68,23 +76,36 @@ struct keyset {
 struct keyset *keyset_ref(struct keyset *ks);
 void keyset_unref(void *ks); /* takes NULL; void for struct version */
 
-/* The key of a policy: which keystore, and how it is made. */
+/* A key that the zones of a policy have in common: one that the operator names, or one that is made
+ * for all of them. Builders of many zones use it at once. */
+struct key_source;
+
+/* ref: as for keystore_identify(); NULL: made, once. All is borrowed; the keystore may go first. */
+enum status key_source_new(const char *policy, enum key_role role, struct keystore *store,
+			   const char *ref, struct key_source **out) MUST_USE;
+void key_source_free(struct key_source *s); /* takes NULL */
+
+/* The key of a policy: which keystore, and how a zone comes by it. */
 struct key_wanted {
 	enum key_role role;
 	struct keystore *store;
+	struct key_source *source; /* NULL: one is made for each zone */
 };
 
-/* The zone's keys from the record in 'db'. Where the record has no active key of a wanted role one
- * is made in its keystore, put on record (durable), then used. A key whose tag equals another's of
- * the zone is made again. Blocks; builder threads only. now: seconds since 1970.
+/* The zone's keys from the record in 'db'. Where the record has no active key of a wanted role the
+ * one that the policy names, or its zones share, is taken, or one is made in its keystore; it is
+ * put on record (durable), then used. A key of the zone's own whose tag equals another's is made
+ * again. Blocks; builder threads only. now: seconds since 1970.
  *
  * ST_OK: all that is wanted is on record. A keystore that is away, or that was read and lacks the
  * key, leaves the handle NULL (a warning, or an error, in d): the zone can be served with what
  * signatures there are, and keyset_rebind() gets the handle later. A key on record is never
- * replaced. ST_EAGAIN, ST_EFATAL: a key must be made and its keystore is away, or locked.   ST_EIO:
+ * replaced, also where what names it names another one now (a warning). ST_EAGAIN, ST_EFATAL: a key
+ * must be made or found and its keystore is away, or locked, or has no key of that name.   ST_EIO:
  * the record cannot be read or written.   ST_ECRYPTO: the keystore has another key under the id on
- * record. ST_EREFUSED: the active keys are not those the policy wants (role or keystore).
- * ST_ELIMIT: no free key tag, or more keys than KEYSET_MAX. */
+ * record, or what is named is no key of P-256. ST_EREFUSED: the active keys are not those the
+ * policy wants (role, keystore, or name), or one key is to have two roles. ST_ELIMIT: no free key
+ * tag, or more keys than KEYSET_MAX. */
 enum status keyset_load(struct store *db, const uint8_t *apex, const struct sign_params *params,
 			const struct key_wanted *wanted, size_t count, int64_t now,
 			struct keyset **out, struct diags *d) MUST_USE;
@@ -98,9 +119,26 @@ enum status keyset_rebind(struct keyset *ks, const struct key_wanted *wanted, si
  * Handles are NULL, params zero. ST_ENOENT: the zone has no key in its DNSKEY set. ST_EIO. */
 enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **out) MUST_USE;
 
-/* "ksk", "zsk", "csk"; "made", "published", "active", "retired", "removed". Static. */
+/* Who has a key. */
+struct key_use {
+	uint8_t zone[NAME_MAX_LEN]; /* of one of them */
+	enum key_role role;
+	enum key_state state;
+	uint16_t tag;
+	size_t zones; /* in all */
+};
+
+/* Takes a key off the record, so that it may be deleted: what was made and never used becomes
+ * removed at 'now', and no zone will be given it as a shared one. Durable. ST_EREFUSED: zones have
+ * it in another state than made or removed (*use), and nothing is changed. ST_EIO. */
+enum status key_let_go(struct store *db, const char *keystore, const struct hsm_id *id, int64_t now,
+		       struct key_use *use) MUST_USE;
+
+/* "ksk", "zsk", "csk"; "own", "shared", "named"; "made", "published", "active", "retired",
+ * "removed". Static. */
 const char *key_role_text(enum key_role role);
 const char *key_state_text(enum key_state state);
+const char *key_origin_text(enum key_origin origin);
 
 /* An id for people: a name such as an ARN as it is, octets in hex. 'buf' has TEXT_HEX_SIZE(len);
  * returns it. */

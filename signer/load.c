@@ -1,6 +1,5 @@
-#include "signer/record.h"
+#include "signer/load.h"
 
-#include "nsd-core/base/name.h"
 #include "nsd-core/base/text.h"
 
 #include <stdio.h>
@@ -9,21 +8,7 @@
 /* Zones have a handful of keys, so that one try in thousands finds its tag taken. */
 #define KEY_TRIES 32
 
-/* One keyset_load() under way. */
-struct load {
-	struct store *db;
-	const uint8_t *apex;
-	const struct key_wanted *wanted;
-	size_t wanted_count;
-	int64_t now;
-	struct diags *d;
-	char zone[NAME_TEXT_MAX];
-	struct key_list list;
-	unsigned tag_collisions;
-};
-
-/* What a keystore's fault means for the zone: that it cannot be had now, where it is not graver. */
-static enum status keystore_status(enum status st)
+enum status load_keystore_status(enum status st)
 {
 	switch (st) {
 	case ST_OK:
@@ -35,6 +20,18 @@ static enum status keystore_status(enum status st)
 	default:
 		return ST_EAGAIN;
 	}
+}
+
+const char *load_why(const struct diags *why, enum status st)
+{
+	return why->count > 0 && why->items[0].text != NULL ? why->items[0].text : status_text(st);
+}
+
+enum status load_find(const struct key_wanted *w, const uint8_t *id, size_t id_len,
+		      const uint8_t *expect, struct hsm_key **out, struct diags *why)
+{
+	return w->source != NULL ? source_find(w->source, id, id_len, expect, out, why)
+				 : keystore_find(w->store, id, id_len, expect, out, why);
 }
 
 static const struct key_wanted *wanted_for(const struct key_wanted *wanted, size_t count,
@@ -71,24 +68,14 @@ static enum status check_policy(struct load *l)
 	return st;
 }
 
-/* What the finding says, as a warning: the zone is served all the same. */
-static void warn_with(struct diags *d, const char *zone, const struct key *key,
-		      const struct diags *why, enum status st)
-{
-	const char *text =
-		why->count > 0 && why->items[0].text != NULL ? why->items[0].text : status_text(st);
-	diags_warn(d, "zone %s: %s %u cannot sign now: %s", zone, key_role_text(key->role),
-		   key->tag, text);
-}
-
 /* The handle of a key on record. ST_OK, ST_EAGAIN, ST_EFATAL (locked), ST_ENOENT, ST_ECRYPTO,
  * ST_ENOMEM; what a person must do goes to d. */
-static enum status find_handle(struct keystore *store, const char *zone, const struct key *key,
+static enum status find_handle(const struct key_wanted *w, const char *zone, const struct key *key,
 			       struct hsm_key **out, struct diags *d)
 {
 	struct diags why;
 	diags_init(&why, 1);
-	enum status st = keystore_find(store, key->id, key->id_len, key->public_point, out, &why);
+	enum status st = load_find(w, key->id, key->id_len, key->public_point, out, &why);
 	switch (st) {
 	case ST_OK:
 	case ST_ENOMEM:
@@ -107,22 +94,36 @@ static enum status find_handle(struct keystore *store, const char *zone, const s
 			    "zone %s: %s %u: what keystore %s has under its id is another key, or "
 			    "does not sign rightly: %s",
 			    zone, key_role_text(key->role), key->tag, key->keystore,
-			    why.count > 0 && why.items[0].text != NULL ? why.items[0].text : "");
+			    load_why(&why, st));
 		break;
 	default:
-		warn_with(d, zone, key, &why, st);
+		/* The zone is served all the same. */
+		diags_warn(d, "zone %s: %s %u cannot sign now: %s", zone, key_role_text(key->role),
+			   key->tag, load_why(&why, st));
 		break;
 	}
 	diags_fini(&why);
-	return keystore_status(st);
+	return load_keystore_status(st);
 }
 
-static struct key_entry *find_entry(struct load *l, const struct key_wanted *w,
-				    enum key_state state)
+static struct key_entry *find_active(struct load *l, const struct key_wanted *w)
 {
 	for (size_t i = 0; i < l->list.count; i++) {
 		struct key *key = &l->list.entries[i].key;
-		if (key->state == state && wanted_for(w, 1, key) != NULL) {
+		if (key->state == KEY_ACTIVE && wanted_for(w, 1, key) != NULL) {
+			return &l->list.entries[i];
+		}
+	}
+	return NULL;
+}
+
+struct key_entry *load_same(struct load *l, const struct key_wanted *w, enum key_state state,
+			    const struct hsm_id *id)
+{
+	for (size_t i = 0; i < l->list.count; i++) {
+		struct key *key = &l->list.entries[i].key;
+		if (key->state == state && wanted_for(w, 1, key) != NULL &&
+		    key->id_len == id->len && memcmp(key->id, id->data, id->len) == 0) {
 			return &l->list.entries[i];
 		}
 	}
@@ -139,7 +140,7 @@ static bool tag_taken(const struct load *l, uint16_t tag)
 	return false;
 }
 
-static void throw_away(struct load *l, struct keystore *store, struct hsm_key *handle)
+void load_throw_away(struct load *l, struct keystore *store, struct hsm_key *handle)
 {
 	struct diags why;
 	diags_init(&why, 1);
@@ -176,18 +177,19 @@ static void key_describe(struct load *l, const struct key_wanted *w, struct hsm_
 
 /* A key pair whose tag is the zone's only one of that value: validators try keys by tag, and some
  * give up on collisions. */
-static enum status generate(struct load *l, const struct key_wanted *w, struct key *out)
+enum status load_generate(struct load *l, const struct key_wanted *w, const char *owner,
+			  struct key *out)
 {
 	char day[24];
 	char label[NAME_TEXT_MAX + 32];
 	time_to_text(l->now, day);
-	snprintf(label, sizeof(label), "%s/%s/%.10s", l->zone, key_role_text(w->role), day);
+	snprintf(label, sizeof(label), "%s/%s/%.10s", owner, key_role_text(w->role), day);
 	for (unsigned i = 0; i < KEY_TRIES; i++) {
 		struct hsm_key *handle = NULL;
 		struct key key;
 		enum status st = keystore_generate(w->store, label, &handle, l->d);
 		if (st != ST_OK) {
-			return keystore_status(st);
+			return load_keystore_status(st);
 		}
 		key_describe(l, w, handle, &key);
 		if (!tag_taken(l, key.tag)) {
@@ -195,18 +197,18 @@ static enum status generate(struct load *l, const struct key_wanted *w, struct k
 			return ST_OK;
 		}
 		l->tag_collisions++;
-		throw_away(l, w->store, handle);
+		load_throw_away(l, w->store, handle);
 	}
 	diags_error(l->d, "zone %s: no %s with a free key tag in %d tries", l->zone,
 		    key_role_text(w->role), KEY_TRIES);
 	return ST_ELIMIT;
 }
 
-static enum status record_error(struct load *l, enum status st)
+enum status load_record_error(struct load *l, enum status st)
 {
 	diags_error(l->d, "zone %s: its keys cannot be put on record: %s", l->zone,
 		    status_text(st));
-	/* There already: two builders made keys for one zone. The other's are as good. */
+	/* There already, or changed meanwhile: what another builder made is as good. */
 	switch (st) {
 	case ST_EEXIST:
 		return ST_EAGAIN;
@@ -217,7 +219,8 @@ static enum status record_error(struct load *l, enum status st)
 	}
 }
 
-static enum status make_key(struct load *l, const struct key_wanted *w)
+/* Room for a key of w's, and the next sequence number. */
+static enum status add_entry(struct load *l, const struct key_wanted *w, struct key_entry **out)
 {
 	struct key_list *list = &l->list;
 	uint32_t seq = list->count == 0 ? 0 : list->entries[list->count - 1].seq + UINT32_C(1);
@@ -229,29 +232,45 @@ static enum status make_key(struct load *l, const struct key_wanted *w)
 		diags_error(l->d, "zone %s: its record of keys is full", l->zone);
 		return ST_ELIMIT;
 	}
-	if (list->count == list->room) {
-		size_t room = list->room == 0 ? 4 : list->room * 2;
-		struct key_entry *entries = realloc(list->entries, room * sizeof(*entries));
-		if (entries == NULL) {
-			return ST_ENOMEM;
-		}
-		list->entries = entries;
-		list->room = room;
+	struct key_entry *entry = key_list_room(list);
+	if (entry == NULL) {
+		return ST_ENOMEM;
 	}
-	struct key_entry *entry = &list->entries[list->count];
 	entry->seq = (uint16_t)seq;
-	enum status st = generate(l, w, &entry->key);
+	*out = entry;
+	return ST_OK;
+}
+
+enum status load_entry(struct load *l, const struct key_wanted *w, struct hsm_key *handle,
+		       struct key_entry **out)
+{
+	enum status st = add_entry(l, w, out);
+	if (st == ST_OK) {
+		key_describe(l, w, handle, &(*out)->key);
+	} else {
+		hsm_key_unref(handle);
+	}
+	return st;
+}
+
+static enum status make_key(struct load *l, const struct key_wanted *w, size_t *chosen)
+{
+	struct key_entry *entry;
+	enum status st = add_entry(l, w, &entry);
+	if (st == ST_OK) {
+		st = load_generate(l, w, l->zone, &entry->key);
+	}
 	if (st != ST_OK) {
 		return st;
 	}
 	/* The commit may have failed after it reached the disk: an entry whose key is gone is then
 	 * what adopt() finds. */
-	st = key_record_put(l->db, l->apex, entry, 1, true);
+	st = key_record_put(l->db, l->apex, entry, 1, KEY_PUT_FRESH);
 	if (st != ST_OK) {
-		throw_away(l, w->store, entry->key.handle);
-		return record_error(l, st);
+		load_throw_away(l, w->store, entry->key.handle);
+		return load_record_error(l, st);
 	}
-	list->count++;
+	*chosen = l->list.count++;
 	return ST_OK;
 }
 
@@ -273,10 +292,10 @@ static enum status adopt(struct load *l, const struct key_wanted *w, struct key_
 			   l->zone, key_role_text(key->role), key->tag);
 		key->state = KEY_REMOVED;
 		key->times.removed = l->now;
-		enum status put = key_record_put(l->db, l->apex, entry, 1, false);
-		st = put == ST_OK ? ST_ENOENT : record_error(l, put);
+		enum status put = key_record_put(l->db, l->apex, entry, 1, KEY_PUT_OVER);
+		st = put == ST_OK ? ST_ENOENT : load_record_error(l, put);
 	} else {
-		st = keystore_status(st);
+		st = load_keystore_status(st);
 		if (l->d != NULL) {
 			diags_take(l->d, &why);
 		}
@@ -285,19 +304,30 @@ static enum status adopt(struct load *l, const struct key_wanted *w, struct key_
 	return st;
 }
 
-static enum status provide(struct load *l, const struct key_wanted *w)
+/* *chosen stays where an active key is there already. */
+static enum status provide(struct load *l, const struct key_wanted *w, size_t *chosen)
 {
-	struct key_entry *entry;
-	if (find_entry(l, w, KEY_ACTIVE) != NULL) {
-		return ST_OK;
+	struct key_entry *active = find_active(l, w);
+	if (active != NULL) {
+		return w->source != NULL ? load_check_given(l, w, active) : ST_OK;
 	}
-	while ((entry = find_entry(l, w, KEY_MADE)) != NULL) {
+	if (w->source != NULL) {
+		return load_given(l, w, chosen);
+	}
+	for (size_t i = 0; i < l->list.count; i++) {
+		struct key_entry *entry = &l->list.entries[i];
+		/* What an earlier configuration named or shared is not this zone's own. */
+		if (entry->key.state != KEY_MADE || entry->key.origin != KEY_OWN ||
+		    wanted_for(w, 1, &entry->key) == NULL) {
+			continue;
+		}
 		enum status st = adopt(l, w, entry);
 		if (st != ST_ENOENT) {
+			*chosen = i;
 			return st;
 		}
 	}
-	return make_key(l, w);
+	return make_key(l, w, chosen);
 }
 
 /* All wanted keys that are new come into use together, on record before any of them signs. */
@@ -307,12 +337,11 @@ static enum status activate(struct load *l)
 	struct key_entry *from[KEYSET_MAX];
 	size_t count = 0;
 	for (size_t i = 0; i < l->wanted_count; i++) {
-		struct key_entry *entry = find_entry(l, &l->wanted[i], KEY_MADE);
-		if (find_entry(l, &l->wanted[i], KEY_ACTIVE) != NULL || entry == NULL) {
+		if (l->chosen[i] == CHOSEN_NONE) {
 			continue;
 		}
-		from[count] = entry;
-		fresh[count] = *entry;
+		from[count] = &l->list.entries[l->chosen[i]];
+		fresh[count] = *from[count];
 		fresh[count].key.state = KEY_ACTIVE;
 		fresh[count].key.times.published = l->now;
 		fresh[count].key.times.active = l->now;
@@ -321,9 +350,9 @@ static enum status activate(struct load *l)
 	if (count == 0) {
 		return ST_OK;
 	}
-	enum status st = key_record_put(l->db, l->apex, fresh, count, false);
+	enum status st = key_record_put(l->db, l->apex, fresh, count, KEY_PUT_MADE);
 	if (st != ST_OK) {
-		return record_error(l, st);
+		return load_record_error(l, st);
 	}
 	for (size_t i = 0; i < count; i++) {
 		*from[i] = fresh[i];
@@ -341,7 +370,7 @@ static enum status find_handles(struct load *l)
 		    key->handle != NULL) {
 			continue;
 		}
-		enum status st = find_handle(w->store, l->zone, key, &handle, l->d);
+		enum status st = find_handle(w, l->zone, key, &handle, l->d);
 		if (st == ST_ECRYPTO || st == ST_ENOMEM) {
 			return st;
 		}
@@ -375,8 +404,11 @@ enum status keyset_load(struct store *db, const uint8_t *apex, const struct sign
 		goto out;
 	}
 	st = check_policy(&l);
+	for (size_t i = 0; i < count; i++) {
+		l.chosen[i] = CHOSEN_NONE;
+	}
 	for (size_t i = 0; i < count && st == ST_OK; i++) {
-		st = provide(&l, &wanted[i]);
+		st = provide(&l, &wanted[i], &l.chosen[i]);
 	}
 	if (st == ST_OK) {
 		st = activate(&l);
@@ -417,7 +449,7 @@ enum status keyset_rebind(struct keyset *ks, const struct key_wanted *wanted, si
 		}
 		enum status st = ST_EFATAL;
 		if (w != NULL) {
-			st = find_handle(w->store, zone, key, &handle, d);
+			st = find_handle(w, zone, key, &handle, d);
 		}
 		if (st == ST_OK && !atomic_compare_exchange_strong(&key->handle, &none, handle)) {
 			hsm_key_unref(handle);

@@ -4,11 +4,8 @@
 
 #include <stdlib.h>
 
-#define KEYS_TABLE     "keys"
-#define ZONES_TABLE    "zones"
-#define RECORD_VERSION 1
-#define KEY_RECORD_MAX 512
-#define RECORD_KEY_MAX (NAME_MAX_LEN + 2)
+#define ZONES_TABLE "zones"
+#define NAMED_TABLE "named"
 
 /* A name in wire form ends with its only zero length, so no zone's entries start with another's
  * name. */
@@ -25,7 +22,7 @@ static struct bytes record_key(const uint8_t *apex, uint16_t seq, uint8_t buf[RE
 	return key;
 }
 
-static enum status key_encode(const struct key *key, struct wwriter *w)
+enum status key_encode(const struct key *key, struct wwriter *w)
 {
 	wwriter_u8(w, RECORD_VERSION);
 	wwriter_u8(w, ALG_ECDSAP256SHA256);
@@ -53,7 +50,7 @@ static bool key_is_sane(const struct key *key)
 	       key->tag == dnskey_tag(rdata, dnskey_rdata(key, rdata));
 }
 
-static enum status key_decode(struct bytes value, struct key *out)
+enum status key_decode(struct bytes value, struct key *out)
 {
 	struct key key = {.handle = NULL};
 	struct wreader r;
@@ -99,6 +96,21 @@ void key_list_fini(struct key_list *list)
 	*list = (struct key_list){.count = 0};
 }
 
+struct key_entry *key_list_room(struct key_list *list)
+{
+	if (list->count == list->room) {
+		size_t room = list->room == 0 ? 4 : list->room * 2;
+		struct key_entry *entries = realloc(list->entries, room * sizeof(*entries));
+		if (entries == NULL) {
+			return NULL;
+		}
+		list->entries = entries;
+		list->room = room;
+	}
+	list->entries[list->count] = (struct key_entry){.seq = 0};
+	return &list->entries[list->count];
+}
+
 struct key_scan {
 	struct key_list list;
 	size_t prefix_len;
@@ -107,24 +119,36 @@ struct key_scan {
 static enum status key_scan_each(void *ctx, struct bytes key, struct bytes value)
 {
 	struct key_scan *scan = ctx;
-	struct key_list *list = &scan->list;
 	if (key.len != scan->prefix_len + 2) {
 		return ST_EPARSE;
 	}
-	if (list->count == list->room) {
-		size_t room = list->room == 0 ? 8 : list->room * 2;
-		struct key_entry *entries = realloc(list->entries, room * sizeof(*entries));
-		if (entries == NULL) {
-			return ST_ENOMEM;
-		}
-		list->entries = entries;
-		list->room = room;
+	struct key_entry *entry = key_list_room(&scan->list);
+	if (entry == NULL) {
+		return ST_ENOMEM;
 	}
-	struct key_entry *entry = &list->entries[list->count];
 	enum status st = key_decode(value, &entry->key);
 	if (st == ST_OK) {
 		entry->seq = be16_get(key.data + scan->prefix_len);
-		list->count++;
+		scan->list.count++;
+	}
+	return st;
+}
+
+static enum status find_origins(struct store_txn *txn, const uint8_t *apex, struct key_list *list)
+{
+	uint8_t buf[RECORD_KEY_MAX];
+	struct bytes value;
+	enum status st = ST_OK;
+	for (size_t i = 0; i < list->count && st == ST_OK; i++) {
+		struct key_entry *entry = &list->entries[i];
+		bool shared = false;
+		st = store_get(txn, NAMED_TABLE, record_key(apex, entry->seq, buf), &value);
+		if (st == ST_OK) {
+			entry->key.origin = KEY_NAMED;
+		} else if (st == ST_ENOENT) {
+			st = shared_key_is(txn, &entry->key, &shared);
+			entry->key.origin = shared ? KEY_SHARED : KEY_OWN;
+		}
 	}
 	return st;
 }
@@ -139,6 +163,9 @@ enum status key_record_read(struct store *db, const uint8_t *apex, struct key_li
 	if (st == ST_OK) {
 		st = store_scan(txn, KEYS_TABLE, prefix, key_scan_each, &scan);
 	}
+	if (st == ST_OK) {
+		st = find_origins(txn, apex, &scan.list);
+	}
 	store_abort(txn);
 	if (st != ST_OK) {
 		key_list_fini(&scan.list);
@@ -148,41 +175,97 @@ enum status key_record_read(struct store *db, const uint8_t *apex, struct key_li
 	return ST_OK;
 }
 
-static enum status key_put(struct store_txn *txn, const uint8_t *apex,
-			   const struct key_entry *entry, bool fresh)
+bool key_is_same(const struct key *a, const struct key *b)
+{
+	return a->id_len == b->id_len && memcmp(a->id, b->id, a->id_len) == 0 &&
+	       strcmp(a->keystore, b->keystore) == 0;
+}
+
+enum status key_may_put(struct store_txn *txn, const char *table, struct bytes key,
+			enum key_put how)
+{
+	struct bytes value;
+	struct key present;
+	if (how == KEY_PUT_OVER) {
+		return ST_OK;
+	}
+	enum status st = store_get(txn, table, key, &value);
+	if (how == KEY_PUT_FRESH) {
+		return st == ST_ENOENT ? ST_OK : st == ST_OK ? ST_EEXIST : st;
+	}
+	if (st == ST_OK) {
+		st = key_decode(value, &present);
+	}
+	if (st == ST_ENOENT || (st == ST_OK && present.state != KEY_MADE)) {
+		return ST_EEXIST;
+	}
+	return st;
+}
+
+enum status key_put(struct store_txn *txn, const uint8_t *apex, const struct key_entry *entry,
+		    enum key_put how)
 {
 	uint8_t key_buf[RECORD_KEY_MAX];
 	uint8_t value_buf[KEY_RECORD_MAX];
+	uint8_t ref_buf[HSM_REF_MAX + 3];
 	struct bytes key = record_key(apex, entry->seq, key_buf);
-	struct bytes present;
 	struct wwriter w;
-	if (fresh) {
-		enum status st = store_get(txn, KEYS_TABLE, key, &present);
-		if (st != ST_ENOENT) {
-			return st == ST_OK ? ST_EEXIST : st;
-		}
+	enum status st = key_may_put(txn, KEYS_TABLE, key, how);
+	if (st != ST_OK) {
+		return st;
 	}
 	wwriter_init(&w, value_buf, sizeof(value_buf));
-	enum status st = key_encode(&entry->key, &w);
+	st = key_encode(&entry->key, &w);
 	if (st == ST_OK) {
 		st = store_put(txn, KEYS_TABLE, key, (struct bytes){w.start, wwriter_len(&w)});
+	}
+	if (st == ST_OK && entry->ref != NULL) {
+		wwriter_init(&w, ref_buf, sizeof(ref_buf));
+		wwriter_u8(&w, RECORD_VERSION);
+		wwriter_put(&w, entry->ref, strlen(entry->ref));
+		st = w.err != ST_OK ? w.err
+				    : store_put(txn, NAMED_TABLE, key,
+						(struct bytes){w.start, wwriter_len(&w)});
 	}
 	return st;
 }
 
 enum status key_record_put(struct store *db, const uint8_t *apex, const struct key_entry *entries,
-			   size_t count, bool fresh)
+			   size_t count, enum key_put how)
 {
 	struct store_txn *txn = NULL;
 	enum status st = store_begin(db, true, &txn);
 	for (size_t i = 0; i < count && st == ST_OK; i++) {
-		st = key_put(txn, apex, &entries[i], fresh);
+		st = key_put(txn, apex, &entries[i], how);
 	}
 	if (st != ST_OK) {
 		store_abort(txn);
 		return st;
 	}
 	return store_commit(txn);
+}
+
+enum status key_record_ref(struct store *db, const uint8_t *apex, uint16_t seq,
+			   char out[HSM_REF_MAX + 1])
+{
+	uint8_t buf[RECORD_KEY_MAX];
+	struct store_txn *txn = NULL;
+	struct bytes value;
+	enum status st = store_begin(db, false, &txn);
+	if (st == ST_OK) {
+		st = store_get(txn, NAMED_TABLE, record_key(apex, seq, buf), &value);
+	}
+	if (st == ST_OK && (value.len < 2 || value.len > HSM_REF_MAX + 1)) {
+		st = ST_EPARSE;
+	} else if (st == ST_OK && value.data[0] != RECORD_VERSION) {
+		st = ST_ENOTSUP;
+	}
+	if (st == ST_OK) {
+		memcpy(out, value.data + 1, value.len - 1);
+		out[value.len - 1] = '\0';
+	}
+	store_abort(txn);
+	return st;
 }
 
 #define ZONE_HAS_SERIAL 0x01

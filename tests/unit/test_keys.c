@@ -19,8 +19,9 @@ static const struct sign_params params = {
 static enum status load(struct signer_fixture *fx, const char *zone, bool csk, struct keyset **out,
 			struct diags *d)
 {
-	const struct key_wanted both[] = {{KEY_KSK, fx->ks}, {KEY_ZSK, fx->ks}};
-	const struct key_wanted one[] = {{KEY_CSK, fx->ks}};
+	const struct key_wanted both[] = {{.role = KEY_KSK, .store = fx->ks},
+					  {.role = KEY_ZSK, .store = fx->ks}};
+	const struct key_wanted one[] = {{.role = KEY_CSK, .store = fx->ks}};
 	return keyset_load(fx->db, wire(zone), &params, csk ? one : both, csk ? 1 : 2, NOW, out, d);
 }
 
@@ -242,7 +243,8 @@ static void keys_on_record_stand_while_their_keystore_is_away(void **state)
 	assert_null(ks->keys[0].handle);
 	assert_null(ks->keys[1].handle);
 
-	const struct key_wanted wanted[] = {{KEY_KSK, fx->ks}, {KEY_ZSK, fx->ks}};
+	const struct key_wanted wanted[] = {{.role = KEY_KSK, .store = fx->ks},
+					    {.role = KEY_ZSK, .store = fx->ks}};
 	assert_int_equal(keyset_rebind(ks, wanted, 2, &d), ST_EAGAIN);
 	hide_keys(fx, false);
 	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);
@@ -271,7 +273,7 @@ static void a_missing_key_is_named_and_not_replaced(void **state)
 	assert_non_null(strstr(d.items[0].text, tag));
 	assert_null(ks->keys[0].handle);
 	assert_int_equal(key_files(fx), 0);
-	const struct key_wanted wanted[] = {{KEY_CSK, fx->ks}};
+	const struct key_wanted wanted[] = {{.role = KEY_CSK, .store = fx->ks}};
 	assert_int_equal(keyset_rebind(ks, wanted, 1, &d), ST_EFATAL);
 	hide_keys(fx, false);
 	assert_int_equal(keyset_rebind(ks, wanted, 1, &d), ST_OK);
@@ -331,8 +333,8 @@ static void put_key(struct signer_fixture *fx, const char *zone, uint16_t seq, s
 	key->flags = key->role == KEY_ZSK ? 256 : 257;
 	key->tag = dnskey_tag(rdata, dnskey_rdata(key, rdata));
 	entry.key = *key;
-	assert_int_equal(key_record_put(fx->db, wire(zone), &entry, 1, true), ST_OK);
-	assert_int_equal(key_record_put(fx->db, wire(zone), &entry, 1, true), ST_EEXIST);
+	assert_int_equal(key_record_put(fx->db, wire(zone), &entry, 1, KEY_PUT_FRESH), ST_OK);
+	assert_int_equal(key_record_put(fx->db, wire(zone), &entry, 1, KEY_PUT_FRESH), ST_EEXIST);
 }
 
 static void a_key_made_before_a_crash_is_used(void **state)
@@ -418,7 +420,7 @@ static void take_tags(struct signer_fixture *fx, const char *zone, bool *taken)
 			count++;
 		}
 	}
-	assert_int_equal(key_record_put(fx->db, wire(zone), entries, count, true), ST_OK);
+	assert_int_equal(key_record_put(fx->db, wire(zone), entries, count, KEY_PUT_FRESH), ST_OK);
 }
 
 static void a_key_whose_tag_is_taken_is_made_again(void **state)

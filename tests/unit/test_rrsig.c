@@ -121,8 +121,9 @@ static enum status verify_node(void *ctx, const struct node *n)
 
 static void sign_and_verify(struct signer_fixture *fx, const char *zone, const char *text, bool csk)
 {
-	const struct key_wanted both[] = {{KEY_KSK, fx->ks}, {KEY_ZSK, fx->ks}};
-	const struct key_wanted one[] = {{KEY_CSK, fx->ks}};
+	const struct key_wanted both[] = {{.role = KEY_KSK, .store = fx->ks},
+					  {.role = KEY_ZSK, .store = fx->ks}};
+	const struct key_wanted one[] = {{.role = KEY_CSK, .store = fx->ks}};
 	struct signer_options opt = {0};
 	struct signer *s = NULL;
 	struct check c = {0};

@@ -255,7 +255,11 @@ void command_run(struct request *r)
 		break;
 	case COMMAND_KEYSTORE_CHECK:
 	case COMMAND_KEYSTORE_BENCH:
+	case COMMAND_KEYSTORE_DELETE:
 		keystore_probe_run(r);
+		break;
+	case COMMAND_KEY_IMPORT: /* refused before */
+		request_finish(r);
 		break;
 	case COMMAND_STOP:
 		run_stop(r);

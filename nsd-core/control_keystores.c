@@ -1,9 +1,11 @@
-/* 'keystore list', and the same lines in 'status'; 'keystore check' and 'keystore bench' on threads
- * of their own, since they wait for the device. */
+/* 'keystore list', and the same lines in 'status'; 'keystore check', 'bench' and 'delete' on
+ * threads of their own, since they wait for the device. */
 #include "nsd-core/control_probe.h"
 #include "nsd-core/control_state.h"
+#include "nsd-core/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Checks and benches at a time; the others wait their turn. */
 #define PROBERS 2
@@ -129,6 +131,11 @@ static void on_probed(struct inbox_msg *msg)
 	if (p->next != NULL) {
 		p->next->prev = p->prev;
 	}
+	if (p->request->cmd.id == COMMAND_KEYSTORE_DELETE && p->request->reply.exit == EXIT_DONE &&
+	    p->request->reply.text != NULL) {
+		log_info("%.*s: asked to by control", (int)strcspn(p->request->reply.text, "\n"),
+			 p->request->reply.text);
+	}
 	request_finish(p->request);
 	free(p);
 }
@@ -140,6 +147,8 @@ static void probe_job(struct builder_job *job)
 
 	if (r->cmd.id == COMMAND_KEYSTORE_CHECK) {
 		probe_check(&p->probe, &r->reply);
+	} else if (r->cmd.id == COMMAND_KEYSTORE_DELETE) {
+		probe_delete(&p->probe, &r->reply);
 	} else {
 		probe_bench(&p->probe, &r->reply);
 	}
@@ -161,6 +170,8 @@ void keystore_probe_run(struct request *r)
 		p->probe.stop = &c->probe_stop;
 		p->probe.serving = true;
 		p->probe.seconds = r->cmd.seconds;
+		p->probe.key = r->cmd.key;
+		p->probe.days = r->cmd.days;
 		p->next = c->probings;
 		if (p->next != NULL) {
 			p->next->prev = p;

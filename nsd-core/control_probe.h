@@ -1,9 +1,10 @@
-/* 'keystore check' and 'keystore bench': what a keystore is asked to do by hand, by a thread of the
- * server or by signetctl where none runs. They block as long as the device does. */
+/* 'keystore check', 'keystore bench' and 'keystore delete': what a keystore is asked to do by hand,
+ * by a thread of the server or by signetctl where none runs. They block as long as the device does.
+ */
 #pragma once
 
 #include "nsd-core/conf.h"
-#include "nsd-core/control_reply.h"
+#include "nsd-core/control_syntax.h"
 #include "signer/keys.h"
 
 struct probe {
@@ -14,6 +15,8 @@ struct probe {
 	const _Atomic(bool) *stop; /* give up early; NULL: never */
 	bool serving;		   /* questions may need the keystore meanwhile */
 	unsigned seconds;	   /* bench: for each number of sessions; 0: 2 */
+	const char *key;	   /* delete: what it is named by */
+	unsigned days;		   /* delete: until it is final; 0: not said */
 };
 
 /* Opens the keystore, logs in, finds each key that a zone has there, signs and verifies with it.
@@ -22,6 +25,10 @@ void probe_check(const struct probe *p, struct reply *r);
 /* Signs with the first key found there: latency and signatures per second by sessions. While
  * questions are served one session is left to them. */
 void probe_bench(const struct probe *p, struct reply *r);
+
+/* Deletes a key that no zone has on record but as removed, or as made and never used, and that no
+ * policy names. 'db' is open for writing. */
+void probe_delete(const struct probe *p, struct reply *r);
 
 /* A key on record that is in the zone, or soon. */
 struct probe_key {

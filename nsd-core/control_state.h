@@ -93,7 +93,7 @@ void zone_show_run(struct request *r, struct zone *zone);
 /* control_keystores.c: one line for each keystore, and its JSON into 'list'. */
 void keystores_print(const struct control *c, FILE *f, json_t *list);
 void keystore_list_run(struct request *r);
-/* 'keystore check' and 'keystore bench'. */
+/* 'keystore check', 'keystore bench' and 'keystore delete'. */
 void keystore_probe_run(struct request *r);
 enum status probers_start(struct control *c) MUST_USE;
 /* Ends them all, once; after it the threads may be freed. */

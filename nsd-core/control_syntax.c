@@ -7,13 +7,16 @@ enum takes {
 	MAY_TAKE_ZONE,
 	MUST_TAKE_ZONE,
 	MUST_TAKE_KEYSTORE,
+	MUST_TAKE_ZONE_FILE,
+	MUST_TAKE_KEYSTORE_KEY,
 };
 
 static const struct syntax {
 	const char *words[2];
 	enum command_id id;
 	enum takes takes;
-	bool force, now, form, seconds;
+	bool force, now, form, seconds, days;
+	bool import; /* --role and --keystore; signetctl's own */
 	const char *args;
 	const char *help;
 } commands[] = {
@@ -41,6 +44,12 @@ static const struct syntax {
 	 MUST_TAKE_ZONE,
 	 .args = "ZONE",
 	 .help = "the keys of a zone"},
+	{{"key", "import"},
+	 COMMAND_KEY_IMPORT,
+	 MUST_TAKE_ZONE_FILE,
+	 .import = true,
+	 .args = "ZONE FILE --keystore NAME [--role ksk|zsk|csk]",
+	 .help = "bring a key of BIND's into a keystore"},
 	{{"ds"},
 	 COMMAND_DS,
 	 MUST_TAKE_ZONE,
@@ -63,6 +72,12 @@ static const struct syntax {
 	 .seconds = true,
 	 .args = "NAME [--seconds N]",
 	 .help = "latency and signatures/s by sessions"},
+	{{"keystore", "delete"},
+	 COMMAND_KEYSTORE_DELETE,
+	 MUST_TAKE_KEYSTORE_KEY,
+	 .days = true,
+	 .args = "NAME KEY [--days N]",
+	 .help = "delete a key that no zone uses"},
 	{{"stop"}, COMMAND_STOP, TAKES_NOTHING, .args = "", .help = "a clean end"},
 };
 
@@ -70,10 +85,9 @@ static const struct syntax {
 static const struct {
 	size_t least, most;
 } bounds[] = {
-	[TAKES_NOTHING] = {0, 0},
-	[MAY_TAKE_ZONE] = {0, 1},
-	[MUST_TAKE_ZONE] = {1, 1},
-	[MUST_TAKE_KEYSTORE] = {1, 1},
+	[TAKES_NOTHING] = {0, 0},	[MAY_TAKE_ZONE] = {0, 1},
+	[MUST_TAKE_ZONE] = {1, 1},	[MUST_TAKE_KEYSTORE] = {1, 1},
+	[MUST_TAKE_ZONE_FILE] = {2, 2}, [MUST_TAKE_KEYSTORE_KEY] = {2, 2},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -95,6 +109,30 @@ static bool matches(const struct syntax *s, const char *const *words, size_t cou
 	return true;
 }
 
+static void take_arguments(const struct syntax *s, const char *const *args, size_t count,
+			   struct command *cmd)
+{
+	const char *first = count > 0 ? args[0] : NULL;
+	const char *second = count > 1 ? args[1] : NULL;
+
+	switch (s->takes) {
+	case MUST_TAKE_KEYSTORE_KEY:
+		cmd->key = second;
+		cmd->keystore = first;
+		break;
+	case MUST_TAKE_KEYSTORE:
+		cmd->keystore = first;
+		break;
+	case MUST_TAKE_ZONE_FILE:
+		cmd->file = second;
+		cmd->zone = first;
+		break;
+	default:
+		cmd->zone = first;
+		break;
+	}
+}
+
 bool command_parse(const char *const *words, size_t count, struct command *cmd, struct reply *r)
 {
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
@@ -111,8 +149,7 @@ bool command_parse(const char *const *words, size_t count, struct command *cmd, 
 			return false;
 		}
 		cmd->id = s->id;
-		*(s->takes == MUST_TAKE_KEYSTORE ? &cmd->keystore : &cmd->zone) =
-			args == 1 ? words[count - 1] : NULL;
+		take_arguments(s, words + count - args, args, cmd);
 		return true;
 	}
 	reply_fail(r, EXIT_USAGE, "%s%s%s: no such command; signetctl --help lists them",
@@ -121,7 +158,7 @@ bool command_parse(const char *const *words, size_t count, struct command *cmd, 
 	return false;
 }
 
-bool command_check_options(const struct command *cmd, struct reply *r)
+static const struct syntax *syntax_of(const struct command *cmd)
 {
 	const struct syntax *s = &commands[0];
 
@@ -130,11 +167,57 @@ bool command_check_options(const struct command *cmd, struct reply *r)
 			s = &commands[i];
 		}
 	}
-	const char *wrong = cmd->force && !s->force	       ? "--force"
-			    : cmd->now && !s->now	       ? "--now"
-			    : cmd->form != NULL && !s->form    ? "--form"
-			    : cmd->seconds != 0 && !s->seconds ? "--seconds"
-							       : NULL;
+	return s;
+}
+
+bool command_is_local(const struct command *cmd)
+{
+	return syntax_of(cmd)->import;
+}
+
+static bool check_import(const struct command *cmd, struct reply *r)
+{
+	if (cmd->keystore == NULL) {
+		reply_fail(r, EXIT_USAGE, "--keystore is missing: the one that the key goes to");
+		return false;
+	}
+	if (cmd->role != NULL && strcmp(cmd->role, "ksk") != 0 && strcmp(cmd->role, "zsk") != 0 &&
+	    strcmp(cmd->role, "csk") != 0) {
+		reply_fail(r, EXIT_USAGE, "--role is one of ksk, zsk and csk, not '%s'", cmd->role);
+		return false;
+	}
+	return true;
+}
+
+/* The option that is set and not the command's; NULL: none. */
+static const char *wrong_option(const struct syntax *s, const struct command *cmd)
+{
+	bool names_keystore = s->takes == MUST_TAKE_KEYSTORE || s->takes == MUST_TAKE_KEYSTORE_KEY;
+	const struct {
+		const char *name;
+		bool wrong;
+	} options[] = {
+		{"--force", cmd->force && !s->force},
+		{"--now", cmd->now && !s->now},
+		{"--form", cmd->form != NULL && !s->form},
+		{"--seconds", cmd->seconds != 0 && !s->seconds},
+		{"--days", cmd->days != 0 && !s->days},
+		{"--role", cmd->role != NULL && !s->import},
+		{"--keystore", cmd->keystore != NULL && !s->import && !names_keystore},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (options[i].wrong) {
+			return options[i].name;
+		}
+	}
+	return NULL;
+}
+
+bool command_check_options(const struct command *cmd, struct reply *r)
+{
+	const struct syntax *s = syntax_of(cmd);
+	const char *wrong = wrong_option(s, cmd);
 	if (wrong != NULL) {
 		reply_fail(r, EXIT_USAGE, "this command does not take %s", wrong);
 		return false;
@@ -150,7 +233,12 @@ bool command_check_options(const struct command *cmd, struct reply *r)
 			   COMMAND_SECONDS_MAX);
 		return false;
 	}
-	return true;
+	if (cmd->days != 0 && (cmd->days < COMMAND_DAYS_MIN || cmd->days > COMMAND_DAYS_MAX)) {
+		reply_fail(r, EXIT_USAGE, "--days is a number from %d to %d", COMMAND_DAYS_MIN,
+			   COMMAND_DAYS_MAX);
+		return false;
+	}
+	return !s->import || check_import(cmd, r);
 }
 
 void command_print_help(FILE *f)

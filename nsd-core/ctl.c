@@ -38,26 +38,65 @@ static void print_usage(FILE *f)
 }
 
 /* What is none is beyond every bound, which is told later. */
-static unsigned read_seconds(const char *text)
+static unsigned read_count(const char *text)
 {
 	uint32_t n;
 
 	return text_to_u32(text, strlen(text), UINT32_MAX, &n) == ST_OK && n > 0 ? n : UINT32_MAX;
 }
 
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"socket", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, 'j'},
+	{"force", no_argument, NULL, 'f'},
+	{"now", no_argument, NULL, 'n'},
+	{"form", required_argument, NULL, 'F'},
+	{"seconds", required_argument, NULL, 'S'},
+	{"days", required_argument, NULL, 'D'},
+	{"keystore", required_argument, NULL, 'K'},
+	{"role", required_argument, NULL, 'R'},
+	{"version", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+/* One that is the command's. False: it is none. */
+static bool take_option(int option, struct command *cmd)
+{
+	switch (option) {
+	case 'f':
+		cmd->force = true;
+		return true;
+	case 'n':
+		cmd->now = true;
+		return true;
+	case 'F':
+		cmd->form = optarg;
+		return true;
+	case 'S':
+		cmd->seconds = read_count(optarg);
+		return true;
+	case 'D':
+		cmd->days = read_count(optarg);
+		return true;
+	case 'K':
+		cmd->keystore = optarg;
+		return true;
+	case 'R':
+		cmd->role = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Ends the process for --help, --version and what cannot be parsed. */
 static void read_arguments(int argc, char **argv, struct arguments *a)
 {
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},  {"socket", required_argument, NULL, 's'},
-		{"json", no_argument, NULL, 'j'},	   {"force", no_argument, NULL, 'f'},
-		{"now", no_argument, NULL, 'n'},	   {"form", required_argument, NULL, 'F'},
-		{"seconds", required_argument, NULL, 'S'}, {"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},	   {NULL, 0, NULL, 0},
-	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:s:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			a->conf = optarg;
@@ -68,18 +107,6 @@ static void read_arguments(int argc, char **argv, struct arguments *a)
 		case 'j':
 			a->json = true;
 			break;
-		case 'f':
-			a->cmd.force = true;
-			break;
-		case 'n':
-			a->cmd.now = true;
-			break;
-		case 'F':
-			a->cmd.form = optarg;
-			break;
-		case 'S':
-			a->cmd.seconds = read_seconds(optarg);
-			break;
 		case 'v':
 			printf("signetctl %s\n", SIGNET_VERSION);
 			exit(EXIT_DONE);
@@ -87,8 +114,11 @@ static void read_arguments(int argc, char **argv, struct arguments *a)
 			print_usage(stdout);
 			exit(EXIT_DONE);
 		default:
-			print_usage(stderr);
-			exit(EXIT_USAGE);
+			if (!take_option(option, &a->cmd)) {
+				print_usage(stderr);
+				exit(EXIT_USAGE);
+			}
+			break;
 		}
 	}
 	for (; optind < argc && a->word_count < COMMAND_WORDS_MAX; optind++) {
@@ -152,6 +182,9 @@ static bool send_request(FILE *f, const struct arguments *a)
 	}
 	if (a->cmd.seconds != 0) {
 		json_object_set_new(options, "seconds", json_integer(a->cmd.seconds));
+	}
+	if (a->cmd.days != 0) {
+		json_object_set_new(options, "days", json_integer(a->cmd.days));
 	}
 	if (a->cmd.form != NULL) {
 		json_object_set_new(options, "form", json_string(a->cmd.form));
@@ -311,6 +344,21 @@ static int print_own(const struct reply *r, bool json)
 	return result;
 }
 
+static int run_local(const struct arguments *a, const struct conf *conf)
+{
+	struct reply r;
+
+	reply_init(&r);
+	if (conf != NULL) {
+		ctl_import(conf, &a->cmd, &r);
+	} else {
+		reply_fail(&r, EXIT_USAGE, "this needs the configuration (-c), not only a socket");
+	}
+	int result = print_own(&r, a->json);
+	reply_fini(&r);
+	return result;
+}
+
 static int run(const struct arguments *a, const struct conf *conf)
 {
 	const char *path = a->socket != NULL ? a->socket : conf->server.control;
@@ -358,7 +406,7 @@ int main(int argc, char **argv)
 			return EXIT_FAILED;
 		}
 	}
-	int result = run(&a, conf);
+	int result = command_is_local(&a.cmd) ? run_local(&a, conf) : run(&a, conf);
 	conf_free(conf);
 	return result;
 }

@@ -1,5 +1,6 @@
-"""Keys that the operator names and shares."""
+"""Keys that the operator names, shares, imports and deletes."""
 
+import glob
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from daemon import PIN, SIGNETD, Signet, softhsm_module
+from daemon import PIN, SIGNETCTL, SIGNETD, Signet, softhsm_module
 from kms import Kms, Tls
 from peers import Unbound
 from procs import program, wait_for
@@ -160,6 +161,48 @@ def test_a_key_of_another_kind_is_refused(run, tmp_path, kms, tls):
     assert server.ask(ZONES[0] + ".", "SOA").rcode() == dns.rcode.SERVFAIL
 
 
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_key_there_is_deleted_in_days(run, tmp_path, kms, tls, serving):
+    used, unused = make_aws_key(kms, "alias/mail"), make_aws_key(kms)
+    keys = {"ksk": {"keystore": "cloud", "key": "alias/mail"}, "zsk": {"keystore": "local"}}
+    folder, env = tmp_path / "s", aws_env(kms, tmp_path)
+    server = start(run, folder, cloud(kms, tls), keys, env=env)
+    server.wait_complete(ZONES[0])
+    server.wait_complete(ZONES[1])
+    refused = server.ctl("keystore", "delete", "cloud", used, check=False)
+    assert refused.returncode == 1 and "policy mail names this key, 'alias/mail', as its ksk" in refused.stderr
+    # Named no more, it still is the zones'.
+    server.stop()
+    del keys["ksk"]["key"]
+    server = start(run, folder, cloud(kms, tls), keys, env=env)
+    server.wait_complete(ZONES[0])
+    tag = keys_of(server, ZONES[0])["ksk"]["tag"]
+    if not serving:
+        server.stop()
+    refused = server.ctl("keystore", "delete", "cloud", "alias/mail", check=False)
+    assert refused.returncode == 1
+    assert f"active ksk {tag} of one.example., and 1 zones more have it: a key in use is not deleted" in refused.stderr
+    assert kms.requests["ScheduleKeyDeletion"] == 0
+    # Who may sign need not be able to delete, and signs on.
+    kms.rules.add("deny", "ScheduleKeyDeletion")
+    refused = server.ctl("keystore", "delete", "cloud", unused, check=False)
+    assert refused.returncode == 1 and "allow kms:ScheduleKeyDeletion on " + unused in refused.stderr
+    kms.rules.clear()
+    if serving:
+        assert [k["state"] for k in server.ctl_json("keystore", "list")["keystores"] if k["name"] == "cloud"] == ["up"]
+    assert server.ctl("keystore", "delete", "cloud", unused, "--days", "31", check=False).returncode == 2
+    done = server.ctl("keystore", "delete", "cloud", unused, "--days", "9")
+    assert unused in done.stdout and "cancel-key-deletion" in done.stdout
+    key = [k for k in kms.keys.values() if k.arn == unused][0]
+    assert key.state == "PendingDeletion"
+    assert 8.9 * 86400 < key.deletion - kms.now() < 9.1 * 86400
+    again = server.ctl("keystore", "delete", "cloud", unused, check=False)
+    assert again.returncode == 1 and "disabled or to be deleted" in again.stderr
+    assert [k.state for k in kms.keys.values() if k.arn == used] == ["Enabled"]
+    if serving:
+        assert re.search(f"keystore cloud: key {unused} is disabled.*asked to by control", server.text())
+
+
 # PKCS#11
 
 
@@ -223,3 +266,148 @@ def test_twenty_zones_share_one_key(run, tmp_path, token):
                             env={**os.environ, **token.env}).stdout
     assert listed.count("Private Key Object") == 2, listed
     assert "policy:mail/ksk/" in listed and "policy:mail/zsk/" in listed
+    # In use by many, and so not deleted.
+    refused = server.ctl("keystore", "delete", "token", got[0]["ksk"]["id"], check=False)
+    assert refused.returncode == 1 and "20 zones more have it" in refused.stderr
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_key_in_a_token_is_deleted_for_good(run, tmp_path, token, serving):
+    pkcs11_tool(token, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "old", "--id", "a1")
+    server = start(run, tmp_path / "s", [token.keystore()], {"csk": {"keystore": "token"}}, names=ZONES[:1], env=token.env)
+    server.wait_complete(ZONES[0])
+    mine = keys_of(server, ZONES[0])["csk"]["id"]
+    if not serving:
+        server.stop()
+    refused = server.ctl("keystore", "delete", "token", mine, check=False)
+    assert refused.returncode == 1 and "a key in use is not deleted" in refused.stderr
+    refused = server.ctl("keystore", "delete", "token", "old", "--days", "7", check=False)
+    assert refused.returncode == 1 and "--days is for aws-kms" in refused.stderr
+    assert "key A1 is deleted; this cannot be undone" in server.ctl("keystore", "delete", "token", "old").stdout
+    refused = server.ctl("keystore", "delete", "token", "old", check=False)
+    assert refused.returncode == 1 and "no private key with label old" in refused.stderr
+    if serving:
+        assert server.ask(ZONES[0] + ".", "SOA", do=True).answer
+        server.stop()
+    # Another server's state is not asked behind its back.
+    held = subprocess.Popen(["flock", "-x", os.path.join(server.folder, "state", "lock"), "cat"], stdin=subprocess.PIPE)
+    try:
+        refused = wait_for(lambda: (lambda d: d if "another server uses it" in d.stderr else None)(
+            server.ctl("keystore", "delete", "token", mine, check=False)), what="the lock is held")
+        assert refused.returncode == 1
+    finally:
+        held.stdin.close()
+        held.wait()
+
+
+# Imported keys
+
+
+def keygen(folder, zone, *args):
+    done = subprocess.run([program("dnssec-keygen"), "-q", "-K", str(folder), *args, zone], check=True, capture_output=True,
+                          text=True)
+    return os.path.join(str(folder), done.stdout.strip())
+
+
+def dnskeys(text):
+    """(flags, key) of the DNSKEY records in a master file."""
+    return {(int(m[1]), "".join(m[2].split())) for m in
+            re.finditer(r"DNSKEY\s+(\d+) 3 13 \(?\s*([A-Za-z0-9+/\s]+==)", text)}
+
+
+def import_key(server_conf, zone, file, *args, check=True):
+    done = subprocess.run([SIGNETCTL, "-c", server_conf, "key", "import", zone, file, *args], capture_output=True, text=True,
+                          timeout=120)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+LOCAL = [{"name": "local", "type": "file"}]
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_zone_is_adopted_with_its_keys(run, tmp_path, serving):
+    """Signed by BIND's tools before: the same DNSKEY set after, under the same DS."""
+    zone, folder, old = "one.example", tmp_path / "s", tmp_path / "old"
+    old.mkdir()
+    ksk = keygen(old, zone, "-a", "ECDSAP256SHA256", "-f", "KSK")
+    zsk = keygen(old, zone, "-a", "ECDSAP256SHA256")
+    write_zone(str(old / "zone"), 7)
+    subprocess.run([program("dnssec-signzone"), "-S", "-K", str(old), "-o", zone, "-f", str(old / "signed"),
+                    str(old / "zone")], check=True, capture_output=True, cwd=old)
+    ds = [line for line in subprocess.run([program("dnssec-dsfromkey"), "-2", ksk + ".key"], check=True, text=True,
+                                          capture_output=True).stdout.splitlines() if " DS " in line]
+    # A server that knows nothing of them yet; one that was never started will do as well.
+    server = start(run, folder, LOCAL, {"csk": {"keystore": "local"}}, names=["two.example"])
+    if not serving:
+        server.stop()
+    os.chmod(zsk + ".private", 0o644)
+    first = import_key(server.conf_path, zone, ksk + ".private", "--keystore", "local")
+    second = import_key(server.conf_path, zone + ".", zsk + ".key", "--keystore", "local", "--role", "zsk")
+    assert "mode 0644" in second.stderr and "warning" in second.stderr and first.stderr == ""
+    lines = [re.search(r"^ +([kz]sk): \{ keystore: local, key: \"([0-9A-F]{32})\" \}$", d.stdout, re.M)
+             for d in (first, second)]
+    assert [m[1] for m in lines] == ["ksk", "zsk"]
+    for file in (ksk, zsk):
+        number = re.search(r"PrivateKey: (\S+)", open(file + ".private").read())[1]
+        for text in (first.stdout, first.stderr, second.stdout, second.stderr, server.text()):
+            assert number not in text
+    if serving:
+        server.stop()
+    keys = {m[1]: {"keystore": "local", "key": m[2]} for m in lines}
+    server = start(run, folder, LOCAL, keys, names=[zone])
+    dump = server.wait_complete(zone)
+    assert len(dnskeys(dump)) == 2 and dnskeys(dump) == dnskeys(open(old / "signed").read())
+    mine = " ".join(server.ds(zone)[0].split()).upper()
+    assert mine == " ".join(ds[0].split(" DS ")[1].split()[:3]) + " " + "".join(ds[0].split(" DS ")[1].split()[3:])
+    tmp_path.joinpath("u").mkdir()
+    peer = run(Unbound, str(tmp_path / "u"), {zone: server.port}, [ds[0].replace(" IN DS ", " DS ")]).wait_ready([zone])
+    reply = peer.ask(f"www.{zone}.", "A", do=True)
+    assert reply.rcode() == dns.rcode.NOERROR and reply.flags & dns.flags.AD, reply
+    assert {k["origin"] for k in keys_of(server, zone).values()} == {"named"}
+    for path in glob.glob(str(folder / "state" / "keys" / "*.pem")):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_what_is_not_imported(run, tmp_path, token):
+    folder, old, zone = tmp_path / "s", tmp_path / "old", "one.example"
+    old.mkdir()
+    server = start(run, folder, [*LOCAL, token.keystore()], {"csk": {"keystore": "local"}}, names=["two.example"],
+                   env=token.env)
+    ksk = keygen(old, zone, "-a", "ECDSAP256SHA256", "-f", "KSK")
+    other = keygen(old, zone, "-a", "ECDSAP256SHA256", "-f", "KSK")
+    ed25519 = keygen(old, zone, "-a", "ED25519")
+    rsa = keygen(old, zone, "-a", "RSASHA256", "-b", "2048")
+    before = os.listdir(folder / "state" / "keys")
+
+    def refused(*args, status=1):
+        done = import_key(server.conf_path, *args, check=False)
+        assert done.returncode == status, done.stdout
+        return done.stderr
+
+    assert "algorithm 15, ED25519" in refused(zone, ed25519, "--keystore", "local")
+    assert "algorithm 8, RSASHA256" in refused(zone, rsa, "--keystore", "local")
+    assert "a key of one.example., not of two.example" in refused("two.example", ksk, "--keystore", "local")
+    assert "flags 257 are not those of a zsk" in refused(zone, ksk, "--keystore", "local", "--role", "zsk")
+    assert "--keystore is missing" in refused(zone, ksk, status=2)
+    assert "no such keystore" in refused(zone, ksk, "--keystore", "lokal")
+    assert "not brought into a device, only made in it" in refused(zone, ksk, "--keystore", "token")
+    assert "No such file" in refused(zone, str(old / "none"), "--keystore", "local")
+    os.rename(ksk + ".key", ksk + ".aside")
+    assert ".key: No such file" in refused(zone, ksk, "--keystore", "local")
+    with open(other + ".key") as f, open(ksk + ".key", "w") as g:
+        g.write(f.read())
+    assert "are of two keys" in refused(zone, ksk, "--keystore", "local")
+    os.rename(ksk + ".aside", ksk + ".key")
+    with open(ksk + ".private", "w") as f:
+        f.write("x" * 20000)
+    assert "too long" in refused(zone, ksk, "--keystore", "local")
+    assert os.listdir(folder / "state" / "keys") == before
+    # A csk by the operator's word, before the policy names it.
+    done = import_key(server.conf_path, zone, other + ".", "--keystore", "local", "--role", "csk")
+    assert 'csk: { keystore: local, key: "' in done.stdout
+    # And away again: no zone has it.
+    name = re.search(r"is key ([0-9A-F]+)", done.stdout)[1]
+    assert "cannot be undone" in server.ctl("keystore", "delete", "local", name).stdout
+    assert os.listdir(folder / "state" / "keys") == before

@@ -83,6 +83,16 @@ static void test_options(void **state)
 		{{.id = COMMAND_KEYSTORE_BENCH, .seconds = 60}, NULL},
 		{{.id = COMMAND_KEYSTORE_BENCH, .seconds = 61}, "from 1 to 60"},
 		{{.id = COMMAND_KEYSTORE_CHECK, .seconds = 1}, "--seconds"},
+		{{.id = COMMAND_KEYSTORE_DELETE, .keystore = "k", .key = "x"}, NULL},
+		{{.id = COMMAND_KEYSTORE_DELETE, .keystore = "k", .days = 7}, NULL},
+		{{.id = COMMAND_KEYSTORE_DELETE, .keystore = "k", .days = 6}, "from 7 to 30"},
+		{{.id = COMMAND_KEYSTORE_DELETE, .keystore = "k", .days = 31}, "from 7 to 30"},
+		{{.id = COMMAND_KEYSTORE_CHECK, .keystore = "k", .days = 7}, "--days"},
+		{{.id = COMMAND_KEY_IMPORT, .keystore = "k", .role = "csk"}, NULL},
+		{{.id = COMMAND_KEY_IMPORT, .keystore = "k", .role = "KSK"}, "'KSK'"},
+		{{.id = COMMAND_KEY_IMPORT}, "--keystore is missing"},
+		{{.id = COMMAND_KEY_LIST, .keystore = "k"}, "--keystore"},
+		{{.id = COMMAND_KEY_LIST, .role = "ksk"}, "--role"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -205,9 +215,9 @@ static void test_manual(void **state)
 		}
 		count++;
 	}
-	assert_int_equal(count, 11);
-	for (const char *const *o =
-		     (const char *const[]){"force", "now", "form", "seconds", "json", NULL};
+	assert_int_equal(count, 13);
+	for (const char *const *o = (const char *const[]){"force", "now", "form", "seconds", "days",
+							  "role", "keystore", "json", NULL};
 	     *o != NULL; o++) {
 		char option[32];
 		snprintf(option, sizeof(option), "Fl -%s", *o);

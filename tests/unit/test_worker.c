@@ -239,9 +239,13 @@ static void test_failed_signature_is_asked_for_again(void **state)
 	struct fixture *f = *state;
 
 	udp_send(f, "00p1");
-	WAIT_FOR(stats(f).parked_now == 1);
+	udp_send(f, "01p2");
+	WAIT_FOR(stats(f).parked_now == 2);
 	unsigned before = wanted;
 	settle(f, 1, ST_EAGAIN);
+	/* Heard after the failure, so that the clock does not go on before that is heard. */
+	settle(f, 2, ST_OK);
+	udp_expect(f, "01p2A");
 	assert_true(nothing_comes(f->udp));
 	assert_int_equal(wanted, before);
 	clock_fake(1000, MONO_MS + PARK_RETRY_MS);

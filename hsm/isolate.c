@@ -2,41 +2,19 @@
  *
  * A process that does not answer in time is killed, whatever its module hangs in, and so all lanes
  * come back; the keeper then starts another. */
-#include "hsm/host.h"
+#include "hsm/child.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* A device that takes longer for one signature is as good as gone. */
 #define SIGN_MS 10000
 /* Logging in and making keys take seconds on real devices. */
 #define CALL_MS	 60000
 #define PROBE_MS 10000
-/* What SIGKILL has ended is to be reaped by then; it takes longer only in the kernel's hands. */
-#define REAP_MS 2000
-
-/* One process. Lanes that are in a call hold it while another takes its place. */
-struct child {
-	_Atomic(unsigned) refs;
-	pid_t pid;
-	int pidfd;
-	int calls; /* sockets */
-	int *lanes;
-	unsigned lane_count;
-};
-
 struct device {
 	const struct keystore_options *opt;
 	pthread_mutex_t lock;  /* child, restarts, cancelled, lanes_given, guard */
@@ -61,27 +39,6 @@ struct iso_key {
 	_Atomic(bool) distrust;
 };
 
-static void close_fd(int fd)
-{
-	if (fd >= 0) {
-		close(fd);
-	}
-}
-
-static void child_unref(struct child *c)
-{
-	if (c == NULL || atomic_fetch_sub(&c->refs, 1) != 1) {
-		return;
-	}
-	close_fd(c->calls);
-	for (unsigned i = 0; i < c->lane_count; i++) {
-		close_fd(c->lanes[i]);
-	}
-	close_fd(c->pidfd);
-	free(c->lanes);
-	free(c);
-}
-
 /* The present process, or NULL. */
 static struct child *child_get(struct device *dev)
 {
@@ -92,28 +49,6 @@ static struct child *child_get(struct device *dev)
 	}
 	pthread_mutex_unlock(&dev->lock);
 	return c;
-}
-
-/* Ends the process: all its sockets end on this side too. The pid is good until it is reaped. */
-static void child_end(struct child *c, int patience_ms)
-{
-	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
-	if (c->pid <= 0) {
-		return;
-	}
-	shutdown(c->calls, SHUT_RDWR);
-	for (unsigned i = 0; i < c->lane_count; i++) {
-		shutdown(c->lanes[i], SHUT_RDWR);
-	}
-	if (patience_ms == 0 || poll(&p, 1, patience_ms) != 1) {
-		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-	}
-	/* Linux may say so a moment before there is something to reap: it is waited for. */
-	if (poll(&p, 1, REAP_MS) == 1) {
-		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) {
-		}
-	}
-	c->pid = 0;
 }
 
 /* Takes 'c' away from the device, if it is still there, and ends it. */
@@ -131,148 +66,9 @@ static void child_drop(struct device *dev, struct child *c, int patience_ms)
 	}
 }
 
-/* How long an exchange over this socket may take. */
-static enum status set_patience(int fd, int ms)
-{
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L};
-	int err = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	return err == 0 ? ST_OK : status_from_errno(errno);
-}
-
 static int sign_ms(const struct keystore_options *opt)
 {
 	return opt->patience_ms != 0 ? (int)opt->patience_ms : SIGN_MS;
-}
-
-static enum status socket_pair(int *mine, int *theirs)
-{
-	int fds[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
-		return status_from_errno(errno);
-	}
-	*mine = fds[0];
-	*theirs = fds[1];
-	return ST_OK;
-}
-
-/* Its descriptors: nothing to read, standard error for what modules say, its sockets from HOST_FD
- * on. They are lifted out of the way first, since any of them may have a number that is another's
- * place. */
-static enum status child_spawn(const char *name, int *theirs, unsigned count, pid_t *pid)
-{
-	char title[96];
-	char argument[] = HOST_ARGUMENT;
-	char *argv[] = {title, argument, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
-
-	snprintf(title, sizeof(title), "signetd: keystore %.63s", name);
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	int err = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	err = err != 0 ? err
-		       : posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	for (unsigned i = 0; i < count && err == 0; i++) {
-		int lifted = fcntl(theirs[i], F_DUPFD_CLOEXEC, HOST_FD + (int)count);
-		if (lifted < 0) {
-			err = errno;
-			break;
-		}
-		close(theirs[i]);
-		theirs[i] = lifted;
-		err = posix_spawn_file_actions_adddup2(&actions, lifted, HOST_FD + (int)i);
-	}
-	err = err != 0 ? err
-		       : posix_spawn_file_actions_addclosefrom_np(&actions, HOST_FD + (int)count);
-	err = err != 0 ? err : posix_spawnattr_setsigmask(&attr, &none);
-	err = err != 0 ? err : posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	if (err == 0) {
-		err = posix_spawn(pid, "/proc/self/exe", &actions, &attr, argv, environ);
-	}
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return err == 0 ? ST_OK : status_from_errno(err);
-}
-
-static enum status child_new(const struct keystore_options *opt, struct child **out)
-{
-	unsigned count = opt->sessions + 1;
-	struct child *c = calloc(1, sizeof(*c));
-	int *theirs = calloc(count, sizeof(*theirs));
-	int *lanes = calloc(opt->sessions, sizeof(*lanes));
-	enum status st = ST_OK;
-	unsigned made = 0;
-
-	if (c == NULL || theirs == NULL || lanes == NULL) {
-		free(lanes);
-		free(theirs);
-		free(c);
-		return ST_ENOMEM;
-	}
-	*c = (struct child){.pidfd = -1, .calls = -1, .lanes = lanes};
-	atomic_init(&c->refs, 1);
-	for (; made < count && st == ST_OK; made++) {
-		theirs[made] = -1;
-		int *mine = made == 0 ? &c->calls : &lanes[made - 1];
-		st = socket_pair(mine, &theirs[made]);
-		c->lane_count += st == ST_OK && made > 0;
-		if (st == ST_OK) {
-			st = set_patience(*mine, sign_ms(opt));
-		}
-	}
-	if (st == ST_OK) {
-		st = child_spawn(opt->name, theirs, count, &c->pid);
-	}
-	if (st == ST_OK) {
-		c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-		if (c->pidfd < 0) {
-			st = status_from_errno(errno);
-			kill(c->pid, SIGKILL);
-			waitpid(c->pid, NULL, 0);
-		}
-	}
-	for (unsigned i = 0; i < made; i++) {
-		close_fd(theirs[i]);
-	}
-	free(theirs);
-	if (st != ST_OK) {
-		child_unref(c);
-		return st;
-	}
-	*out = c;
-	return ST_OK;
-}
-
-/* One message there and one back. ST_ETIMEDOUT; ST_EIO: the process is gone, or talks nonsense. */
-static enum status exchange(int fd, const struct host_request *rq, size_t len,
-			    struct host_reply *reply)
-{
-	ssize_t n;
-	do {
-		n = send(fd, rq, len, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)len) {
-		return ST_EIO;
-	}
-	do {
-		n = recv(fd, reply, sizeof(*reply), MSG_TRUNC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN) {
-		return ST_ETIMEDOUT;
-	}
-	if (n == (ssize_t)HOST_REPLY_SHORT && reply->status == ST_OK) {
-		reply->guard_len = 0;
-	} else if (n != (ssize_t)sizeof(*reply)) {
-		return ST_EIO;
-	}
-	return reply->number == rq->number && reply->status >= ST_OK &&
-			       reply->status <= ST_EFATAL &&
-			       reply->len <= sizeof(reply->signature) &&
-			       reply->guard_len <= sizeof(reply->guard)
-		       ? ST_OK
-		       : ST_EIO;
 }
 
 /* What a process knew of refused PINs is for those after it. */
@@ -329,9 +125,9 @@ static enum status call(struct device *dev, struct host_request *rq, int timeout
 	}
 	pthread_mutex_lock(&dev->calls);
 	rq->number = atomic_fetch_add(&dev->number, 1);
-	enum status st = set_patience(c->calls, timeout_ms);
+	enum status st = child_set_patience(c->calls, timeout_ms);
 	if (st == ST_OK) {
-		st = exchange(c->calls, rq, sizeof(*rq), reply);
+		st = child_exchange(c->calls, rq, sizeof(*rq), reply);
 	}
 	pthread_mutex_unlock(&dev->calls);
 	st = conclude(dev, c, st, timeout_ms, reply, f);
@@ -372,7 +168,7 @@ static void iso_device_free(struct device *dev)
 	if (dev == NULL) {
 		return;
 	}
-	child_drop(dev, dev->child, REAP_MS);
+	child_drop(dev, dev->child, CHILD_REAP_MS);
 	pthread_mutex_destroy(&dev->calls);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev);
@@ -386,11 +182,11 @@ static enum status child_renew(struct device *dev, struct fault *f)
 	size_t len = 0;
 
 	struct child *old = child_get(dev);
-	child_drop(dev, old, REAP_MS);
+	child_drop(dev, old, CHILD_REAP_MS);
 	child_unref(old);
 	enum status st = host_options_encode(dev->opt, options, sizeof(options), &len);
 	if (st == ST_OK) {
-		st = child_new(dev->opt, &c);
+		st = child_new(dev->opt, sign_ms(dev->opt), &c);
 	}
 	if (st == ST_OK && send(c->calls, options, len, MSG_NOSIGNAL) != (ssize_t)len) {
 		st = ST_EIO;
@@ -541,9 +337,9 @@ static enum status iso_sign(struct session *s, struct hsm_key *key, const uint8_
 	fill_key(key, key->public_point, &rq.key);
 	rq.key.distrust = atomic_exchange(&k->distrust, false);
 	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
-	enum status st = s->lane < c->lane_count
-				 ? exchange(c->lanes[s->lane], &rq, HOST_REQUEST_SHORT, &reply)
-				 : ST_EIO;
+	enum status st = s->lane < c->lane_count ? child_exchange(c->lanes[s->lane], &rq,
+								  HOST_REQUEST_SHORT, &reply)
+						 : ST_EIO;
 	st = conclude(dev, c, st, sign_ms(dev->opt), &reply, f);
 	child_unref(c);
 	if (st == ST_OK) {
@@ -566,10 +362,7 @@ static void iso_cancel(struct device *dev)
 	struct child *c = dev->child;
 	/* Lanes that wait come back. The process sees the ends too, and goes in order if it can. */
 	if (c != NULL) {
-		shutdown(c->calls, SHUT_RDWR);
-		for (unsigned i = 0; i < c->lane_count; i++) {
-			shutdown(c->lanes[i], SHUT_RDWR);
-		}
+		child_shut(c);
 	}
 	pthread_mutex_unlock(&dev->lock);
 }

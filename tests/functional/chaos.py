@@ -79,6 +79,8 @@ class Keystore:
         self.token = Token(folder, name)
         (own,) = set(os.listdir(tokens)) - before
         self.files = os.path.join(tokens, own)
+        with open(os.path.join(self.files, "token.object"), "rb") as f:
+            self.kept = f.read()
         self.pin_file = os.path.join(folder, "pin-" + name)
         replace(self.pin_file, PIN + "\n")
         self.rules = Rules(os.path.join(folder, "rules-" + name))
@@ -90,7 +92,17 @@ class Keystore:
     def shown(self):
         return next(k for k in self.server.ctl_json("keystore", "list")["keystores"] if k["name"] == self.name)
 
+    def mend(self):
+        """SoftHSM empties this file and writes it again at each log-in: killed in between, it has lost the token, until
+        the operator brings it back."""
+        path = os.path.join(self.files, "token.object")
+        if os.path.getsize(path) < len(self.kept):
+            with open(path + ".new", "wb") as f:
+                f.write(self.kept)
+            os.rename(path + ".new", path)
+
     def is_well(self):
+        self.mend()
         shown = self.shown()
         return shown["state"] == "up" and shown["sessions"] == 4
 

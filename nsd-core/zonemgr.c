@@ -104,6 +104,16 @@ enum status keystore_from_conf(const struct conf_keystore *c, const char *key_fo
 	return keystore_new(&opt, out, d);
 }
 
+/* Of the keystore that makes nearly all of the zone's signatures. */
+static size_t line_of(const struct conf *conf, const struct conf_zone *c)
+{
+	if (c->policy < 0) {
+		return conf->keystore_count;
+	}
+	const struct conf_policy *p = &conf->policies[c->policy];
+	return p->csk.present ? p->csk.keystore : p->zsk.keystore;
+}
+
 static enum status zone_init(struct zonemgr *m, size_t i)
 {
 	struct zone_state *z = &m->states[i];
@@ -111,6 +121,7 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 
 	z->mgr = m;
 	z->conf = c;
+	z->line = &m->lines[line_of(m->conf, c)];
 	z->zone.name_len = (uint8_t)name_lower(z->zone.name, c->name);
 	z->zone.labels = (uint8_t)name_labels(z->zone.name);
 	z->zone.hash = name_hash(z->zone.name);
@@ -157,9 +168,10 @@ static enum status make_zones(struct zonemgr *m, struct diags *d)
 	enum status st = ST_OK;
 	char name[NAME_TEXT_MAX];
 
+	m->lines = calloc(m->conf->keystore_count + 1, sizeof(*m->lines));
 	m->states = calloc(count + 1, sizeof(*m->states));
 	m->zones = calloc(count + 1, sizeof(struct zone *));
-	if (m->states == NULL || m->zones == NULL) {
+	if (m->lines == NULL || m->states == NULL || m->zones == NULL) {
 		return ST_ENOMEM;
 	}
 	while (m->zone_count < count && st == ST_OK) {
@@ -214,16 +226,31 @@ static enum status make_keystores(struct zonemgr *m, struct diags *d)
 	return st;
 }
 
+/* Where it is not started yet. */
+static enum status line_start(struct zone_line *line, bool is_signed, unsigned count)
+{
+	enum status st = ST_OK;
+
+	if (line->builds == NULL) {
+		st = builder_start("builder", count, &line->builds);
+	}
+	if (st == ST_OK && is_signed && line->warmers == NULL) {
+		st = builder_start("warmer", WARMERS, &line->warmers);
+	}
+	return st;
+}
+
 static enum status start_builders(struct zonemgr *m)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned count = cpus < BUILDERS_MIN   ? BUILDERS_MIN
 			 : cpus > BUILDERS_MAX ? BUILDERS_MAX
 					       : (unsigned)cpus;
-	enum status st = builder_start("builder", count, &m->builds);
+	enum status st = ST_OK;
 
-	if (st == ST_OK) {
-		st = builder_start("warmer", WARMERS, &m->warmers);
+	for (size_t i = 0; i < m->zone_count && st == ST_OK; i++) {
+		const struct zone_state *z = &m->states[i];
+		st = line_start(z->line, z->source.policy != NULL, count);
 	}
 	if (st == ST_OK) {
 		st = builder_start("errand", ERRANDS, &m->errands);
@@ -303,8 +330,10 @@ void zonemgr_stop(struct zonemgr *m)
 			keystore_stop(m->keystores[i]);
 		}
 	}
-	builder_stop(m->builds);
-	builder_stop(m->warmers);
+	for (size_t i = 0; m->lines != NULL && i <= m->conf->keystore_count; i++) {
+		builder_stop(m->lines[i].builds);
+		builder_stop(m->lines[i].warmers);
+	}
 	builder_stop(m->errands);
 	committer_stop(&m->committer);
 	saver_stop(&m->saver);
@@ -344,8 +373,11 @@ void zonemgr_free(struct zonemgr *m)
 	}
 	/* Versions that were replaced just now. */
 	rcu_drain();
-	builder_free(m->builds);
-	builder_free(m->warmers);
+	for (size_t i = 0; m->lines != NULL && i <= m->conf->keystore_count; i++) {
+		builder_free(m->lines[i].builds);
+		builder_free(m->lines[i].warmers);
+	}
+	free(m->lines);
 	builder_free(m->errands);
 	committer_fini(&m->committer);
 	saver_fini(&m->saver);

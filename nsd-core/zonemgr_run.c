@@ -68,7 +68,7 @@ void zone_warm(struct zone_state *z)
 	z->warm.version = version_ref(cur);
 	atomic_store(&z->warm.stop, false);
 	z->warm_retry.at_ms = INT64_MAX;
-	task_submit(&z->warming, z->mgr->warmers, BUILDER_LATER, warm_job);
+	task_submit(&z->warming, z->line->warmers, BUILDER_LATER, warm_job);
 }
 
 static void warm_failed(struct zone_state *z)
@@ -159,7 +159,7 @@ void zone_build(struct zone_state *z, unsigned want, bool asked)
 	z->build.base = z->zone.cur != NULL ? version_ref(z->zone.cur) : NULL;
 	z->build_asked = z->want_asked;
 	z->want_asked = false;
-	task_submit(&z->building, z->mgr->builds, z->build_asked ? BUILDER_ASKED : BUILDER_LATER,
+	task_submit(&z->building, z->line->builds, z->build_asked ? BUILDER_ASKED : BUILDER_LATER,
 		    build_job);
 }
 

@@ -52,9 +52,17 @@ struct saved {
 	enum status status;
 };
 
+/* The threads that work for zones signed by one keystore, so that zones of one that is slow, or
+ * hangs, are in nobody else's way. */
+struct zone_line {
+	struct builder *builds;	 /* files, versions */
+	struct builder *warmers; /* signing ahead: may take hours; NULL: nothing is signed */
+};
+
 struct zone_state {
 	struct zone zone;
 	struct zonemgr *mgr;
+	struct zone_line *line;
 	const struct conf_zone *conf;
 	struct build_source source;
 
@@ -137,8 +145,8 @@ struct zonemgr {
 	struct build_policy *policies;
 	char *key_folder;
 
-	struct builder *builds;	 /* files, versions */
-	struct builder *warmers; /* signing ahead: may take hours */
+	/* One for each keystore that signs a zone, and the last for zones served as they are. */
+	struct zone_line *lines;
 	struct builder *errands; /* parents, measuring */
 	struct committer committer;
 	struct saver saver;

@@ -275,3 +275,33 @@ def test_passphrase(tmp_path, run):
     assert sorted(os.listdir(keys)) == sorted(os.path.basename(path) for path in files)
     write_private(phrase, "correct horse\n")
     assert ctl(server, "keystore", "check", "token")[0] == 0
+
+
+def test_a_slow_keystore_is_in_nobody_elses_way(tmp_path, run, token):
+    """Zones whose signatures take a second each, more of them than there are threads, beside one with a key file."""
+    folder = str(tmp_path)
+    wrapped = Wrapped(folder, token)
+    wrapped.rule("C_Sign delay 1000")
+    slow = [f"slow{i}.test" for i in range(4)]
+    quick = "than.test"  # behind them
+    hosts = "".join(f"h{i} A 192.0.2.{i}\n" for i in range(100))
+    for name in [*slow, quick]:
+        write_zone(os.path.join(folder, name), extra=hosts)
+    conf = {"keystores": [{**token.keystore(), "module": P11WRAP}, {"name": "local", "type": "file"}],
+            "policies": [policy(), {"name": "here", "csk": {"keystore": "local"}}],
+            "zones": [{"name": name, "file": os.path.join(folder, name), "policy": "default"} for name in slow] +
+                     [{"name": quick, "file": os.path.join(folder, quick), "policy": "here"}]}
+    server = run(Signet, folder, conf, env=wrapped.env)
+
+    def signing(name):
+        return next(z["signing"] for z in server.ctl_json("status")["zones"] if z["zone"] == name + ".")
+
+    wait_for(lambda: signing(quick) == "complete", timeout=30, what="the zone with a key file is signed")
+    write_zone(os.path.join(folder, quick), 7, extra=hosts)
+    server.ctl("zone", "reload", quick)
+    assert server.ask(quick, "SOA").answer[0][0].serial == 7
+    # All the others have been at it since the start, and are.
+    assert {signing(name) for name in slow} == {"warming"}
+    wrapped.rule("")
+    for name in slow:
+        server.wait_complete(name)

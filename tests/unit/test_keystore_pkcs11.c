@@ -241,8 +241,10 @@ static void the_queue_is_bounded_and_ends_with_the_keystore(void **state)
 
 	struct keystore *ks = fx->ks;
 	fx->ks = NULL;
+	/* Asked before it is freed, which a module outside does not hold up. */
+	keystore_stop(ks);
+	assert_int_equal(jobs_submit(j, 10, ks, HSM_QUERY, fx->key), ST_EAGAIN);
 	assert_int_equal(pthread_create(&freer, NULL, free_keystore, ks), 0);
-	EVENTUALLY(jobs_submit(j, 10, ks, HSM_QUERY, fx->key) == ST_EAGAIN);
 	wrap_clear();
 	pthread_join(freer, NULL);
 	assert_int_equal(jobs_done(j), taken);

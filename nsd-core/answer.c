@@ -2,16 +2,21 @@
 
 #include "nsd-core/answer_plan.h"
 #include "nsd-core/base/clock.h"
+#include "nsd-core/base/rcu.h"
 #include "signer/signer.h"
 
 /* One message being answered. */
 struct answer {
 	struct answer_env *env;
 	enum answer_mode mode;
+	enum answer_transport transport;
 	struct query query;
+	size_t in_len;
 	uint8_t *out;
 	size_t limit; /* octets the reply may have */
 	struct encode_opt opt;
+	const struct tsig_key *tsig; /* signs the reply; NULL: nothing does */
+	enum tsig_error tsig_error;  /* what its record says then */
 };
 
 /* RFC 6891 6.2.3-6.2.5: the client's size, ours and the room bound an answer over UDP; a client
@@ -51,13 +56,31 @@ static void count_reply(struct answer *a, enum rcode rcode, bool referral)
 static void start_reply(struct answer *a, struct encoder *e)
 {
 	size_t reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
+	size_t signature = a->tsig != NULL ? tsig_len(a->tsig, a->tsig_error) : 0;
 	size_t question = DNS_HEADER_LEN + a->query.question_len;
-	if (question + reserve > a->limit) {
+	if (question + reserve + signature > a->limit) {
 		/* The longest question and a long identifier in 512 octets. */
 		a->opt.nsid = NULL;
-		reserve = encode_opt_len(&a->opt);
+		reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
 	}
-	encode_init(e, a->out, a->limit, reserve, &a->query);
+	if (question + reserve + signature > a->limit) {
+		a->query.question_len = 0;
+	}
+	encode_init(e, a->out, a->limit, reserve + signature, &a->query);
+}
+
+/* Where that fails it goes out unsigned, and is not believed. */
+static size_t sign_reply(struct answer *a, size_t len)
+{
+	struct bytes message = {a->query.wire, a->in_len};
+	struct tsig_session s;
+	enum status st = tsig_session_resume(&s, a->tsig, message, a->query.tsig_at);
+	if (st == ST_OK) {
+		s.error = a->tsig_error;
+		st = tsig_sign(&s, a->out, len, a->env->now_s, &len);
+	}
+	(void)st;
+	return len;
 }
 
 /* flags: AA and TC. QR, the opcode and RD come by themselves; RA, AD and CD are never set (RFC 4035
@@ -69,7 +92,8 @@ static size_t finish_reply(struct answer *a, struct encoder *e, uint16_t flags, 
 		encode_opt(e, &a->opt);
 	}
 	uint16_t copied = a->query.flags & (HEADER_RD | 15U << 11);
-	return encode_finish(e, (uint16_t)(HEADER_QR | copied | flags), rcode);
+	size_t len = encode_finish(e, (uint16_t)(HEADER_QR | copied | flags), rcode);
+	return a->tsig != NULL ? sign_reply(a, len) : len;
 }
 
 static size_t reply_error(struct answer *a, enum rcode rcode)
@@ -80,48 +104,38 @@ static size_t reply_error(struct answer *a, enum rcode rcode)
 	return finish_reply(a, &e, 0, rcode);
 }
 
-#define TSIG_BADKEY 17
-
-/* We hold no key: NOTAUTH, with an unsigned TSIG that says so (RFC 8945 5.2.1). Left out where it
- * would not fit. */
-static size_t reply_tsig(struct answer *a, size_t in_len)
+/* The question's TSIG. False: it is refused, with *len octets. */
+static bool admit_tsig(struct answer *a, size_t *len)
 {
-	uint8_t key[NAME_MAX_LEN];
-	struct encoder e;
-	struct wreader r;
-	struct wwriter w;
-	count_reply(a, RCODE_NOTAUTH, false);
-	start_reply(a, &e);
-	size_t len = finish_reply(a, &e, 0, RCODE_NOTAUTH);
-
-	wreader_init(&r, a->query.wire, in_len);
-	wreader_bytes(&r, a->query.tsig_at);
-	size_t key_len = wreader_name_expand(&r, key);
-	wreader_bytes(&r, 2 + 2 + 4 + 2);
-	struct bytes algorithm = wreader_name(&r);
-	struct bytes times = wreader_bytes(&r, 6 + 2);
-	wreader_bytes(&r, wreader_u16(&r));
-	uint16_t id = wreader_u16(&r);
-	if (r.err != ST_OK) {
-		return len;
+	struct bytes message = {a->query.wire, a->in_len};
+	struct tsig_session s;
+	enum status st =
+		tsig_check_request(a->env->keys, message, a->query.tsig_at, a->env->now_s, &s);
+	/* Whether it came in time was asked when it came. */
+	if (st == ST_EREFUSED && s.error == TSIG_BADTIME && a->mode != ANSWER_FIRST) {
+		s.error = TSIG_NOERROR;
+		st = ST_OK;
 	}
-	wwriter_init(&w, a->out + len, a->limit - len);
-	wwriter_put(&w, key, key_len);
-	wwriter_u16(&w, RR_TSIG);
-	wwriter_u16(&w, CLASS_ANY);
-	wwriter_u32(&w, 0);
-	wwriter_u16(&w, (uint16_t)(algorithm.len + times.len + 2 + 2 + 2 + 2));
-	wwriter_put(&w, algorithm.data, algorithm.len);
-	wwriter_put(&w, times.data, times.len);
-	wwriter_u16(&w, 0); /* MAC size */
-	wwriter_u16(&w, id);
-	wwriter_u16(&w, TSIG_BADKEY);
-	wwriter_u16(&w, 0);
-	if (w.err != ST_OK) {
-		return len;
+	if (st == ST_OK || st == ST_EREFUSED) {
+		a->tsig = s.key;
+		a->tsig_error = s.error;
 	}
-	be16_put(a->out + 10, (uint16_t)(be16_get(a->out + 10) + 1));
-	return len + wwriter_len(&w);
+	switch (st) {
+	case ST_OK:
+		return true;
+	case ST_EREFUSED:
+		*len = reply_error(a, RCODE_NOTAUTH);
+		if (a->tsig == NULL) {
+			*len = tsig_refuse(&s, message, a->query.tsig_at, a->out, *len, a->limit);
+		}
+		return false;
+	case ST_EPARSE:
+		*len = reply_error(a, RCODE_FORMERR);
+		return false;
+	default:
+		*len = reply_error(a, RCODE_SERVFAIL);
+		return false;
+	}
 }
 
 /* RFC 4892 and its older siblings: what the server says of itself, if it was told to. */
@@ -169,15 +183,73 @@ static size_t reply_chaos(struct answer *a)
 	return finish_reply(a, &e, 0, RCODE_NOERROR);
 }
 
-/* Zone transfers come with their own path; until then the apex refuses and other names are not
- * zones. */
-static size_t reply_transfer(struct answer *a)
+/* Over UDP an IXFR gets the SOA, which tells the client whether to come by TCP (RFC 1995 2). */
+static size_t reply_soa(struct answer *a, const struct zone *z)
 {
-	if (zonedb_exact(a->env->db, query_name(&a->query)) == NULL) {
+	struct encoder e;
+	struct name_ref apex;
+	bool whole = false;
+	rcu_enter();
+	const struct version *v = rcu_load(&z->cur);
+	if (v == NULL) {
+		rcu_exit();
+		set_ede(a, EDE_NOT_READY, "");
+		return reply_error(a, RCODE_SERVFAIL);
+	}
+	start_reply(a, &e);
+	name_ref_init(&apex, query_name(&a->query));
+	encode_names(&e, &apex);
+	struct encode_rrset soa = {.owner = v->apex_name, .ttl = v->soa->ttl, .rs = v->soa};
+	whole = encode_rrset(&e, SECTION_ANSWER, &soa);
+	rcu_exit();
+	count_reply(a, RCODE_NOERROR, false);
+	return finish_reply(a, &e, whole ? HEADER_AA : HEADER_AA | HEADER_TC, RCODE_NOERROR);
+}
+
+/* AXFR and IXFR. 0: the transport makes the transfer. */
+static size_t reply_transfer(struct answer *a, struct answer_item *item)
+{
+	const struct answer_env *env = a->env;
+	struct zone *z = zonedb_exact(env->db, query_name(&a->query));
+	if (z == NULL) {
 		return reply_error(a, RCODE_NOTAUTH);
 	}
-	set_ede(a, EDE_PROHIBITED, "");
-	return reply_error(a, RCODE_REFUSED);
+	item->refused = "there are no transfers";
+	if (env->conf == NULL || z->conf == NULL || item->peer == NULL ||
+	    !remotes_admit(env->conf, z->conf, env->keys, item->peer, a->tsig, &item->refused)) {
+		set_ede(a, EDE_PROHIBITED, item->refused);
+		return reply_error(a, RCODE_REFUSED);
+	}
+	item->refused = NULL;
+	item->zone = z;
+	if (a->transport == ANSWER_TCP) {
+		item->tsig = a->tsig;
+		return 0;
+	}
+	if (a->query.qtype == RR_IXFR) {
+		return reply_soa(a, z);
+	}
+	/* RFC 5936 4.2. */
+	return reply_error(a, RCODE_FORMERR);
+}
+
+size_t answer_fault(struct answer_env *env, struct answer_item *item, const char *why)
+{
+	enum rcode rcode;
+	struct answer a = {.env = env,
+			   .mode = ANSWER_LAST,
+			   .transport = ANSWER_TCP,
+			   .in_len = item->in_len,
+			   .out = item->out,
+			   .limit = UINT16_MAX,
+			   .tsig = item->tsig,
+			   .tsig_error = TSIG_NOERROR};
+	enum query_verdict verdict = query_parse(item->in, item->in_len, &a.query, &rcode);
+	(void)verdict; /* it was good before */
+	a.opt = (struct encode_opt){
+		.size = env->udp_size, .dnssec_ok = a.query.dnssec_ok, .ede = EDE_NONE};
+	set_ede(&a, EDE_NOT_READY, why);
+	return reply_error(&a, RCODE_SERVFAIL);
 }
 
 #define TYPE_MAILB 253
@@ -185,11 +257,10 @@ static size_t reply_transfer(struct answer *a)
 #define TYPE_TKEY  249
 
 /* What is not a question for data of class IN. False: it is one. */
-static bool reply_special(struct answer *a, size_t in_len, size_t *len)
+static bool reply_special(struct answer *a, struct answer_item *item, size_t *len)
 {
 	const struct query *q = &a->query;
-	if (q->tsig_at != 0) {
-		*len = reply_tsig(a, in_len);
+	if (q->tsig_at != 0 && !admit_tsig(a, len)) {
 		return true;
 	}
 	if (q->opcode == OPCODE_NOTIFY) {
@@ -209,7 +280,7 @@ static bool reply_special(struct answer *a, size_t in_len, size_t *len)
 		return true;
 	case RR_AXFR:
 	case RR_IXFR:
-		*len = reply_transfer(a);
+		*len = reply_transfer(a, item);
 		return true;
 	case TYPE_MAILB: /* obsolete since RFC 1035 itself */
 	case TYPE_MAILA:
@@ -384,6 +455,7 @@ static bool begin(struct answer *a, struct answer_env *env, enum answer_transpor
 	enum rcode rcode;
 	item->missing.count = 0;
 	item->missing.later = false;
+	item->refused = NULL;
 	enum query_verdict verdict = query_parse(item->in, item->in_len, &a->query, &rcode);
 	if (verdict == QUERY_DROP) {
 		env->counters[COUNT_DROPPED]++;
@@ -391,7 +463,10 @@ static bool begin(struct answer *a, struct answer_env *env, enum answer_transpor
 		return false;
 	}
 	a->env = env;
+	a->transport = transport;
+	a->in_len = item->in_len;
 	a->out = item->out;
+	a->tsig = NULL;
 	a->limit = reply_limit(env, transport, &a->query, room);
 	a->opt = (struct encode_opt){
 		.size = env->udp_size,
@@ -401,10 +476,10 @@ static bool begin(struct answer *a, struct answer_env *env, enum answer_transpor
 	};
 	if (verdict == QUERY_ERROR) {
 		item->out_len = reply_error(a, rcode);
-	} else if (!reply_special(a, item->in_len, &item->out_len)) {
+	} else if (!reply_special(a, item, &item->out_len)) {
 		return true;
 	}
-	item->result = ANSWER_SEND;
+	item->result = item->out_len > 0 ? ANSWER_SEND : ANSWER_TRANSFER;
 	return false;
 }
 
@@ -467,6 +542,7 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 	item.in = in;
 	item.in_len = in_len;
 	item.out = out;
+	item.peer = NULL;
 	answer_group(env, transport, mode, &item, 1, room);
 	missing->count = item.missing.count;
 	missing->later = item.missing.later;

@@ -4,6 +4,7 @@
  * benchmark call answer_query() as the workers do. */
 #pragma once
 
+#include "nsd-core/remotes.h"
 #include "nsd-core/zonedb.h"
 
 #define ANSWER_UDP_SIZE 1232
@@ -45,9 +46,11 @@ struct answer_wanted {
 /* What a worker's answers are made with. One per thread. */
 struct answer_env {
 	const struct zonedb *db;
-	const char *nsid;     /* NULL: not sent */
-	const char *version;  /* CH TXT version.bind, NULL: refused */
-	const char *identity; /* CH TXT id.server */
+	const struct conf *conf;      /* its remotes; NULL: nobody may transfer anything */
+	const struct tsig_keys *keys; /* NULL: none */
+	const char *nsid;	      /* NULL: not sent */
+	const char *version;	      /* CH TXT version.bind, NULL: refused */
+	const char *identity;	      /* CH TXT id.server */
 	uint16_t udp_size;
 	int64_t now_s; /* wall clock, set by the caller before a batch */
 	/* Asks for it. NULL: nothing is ever pending. */
@@ -71,6 +74,8 @@ enum answer_mode {
 enum answer_result {
 	ANSWER_DROP, /* nothing is sent */
 	ANSWER_SEND, /* *out_len octets are to be sent */
+	/* A transfer over TCP that is allowed: transfer_new() with the item. */
+	ANSWER_TRANSFER,
 	ANSWER_PARK, /* missing[] says for which RRsets; ask again when they settle */
 };
 
@@ -93,6 +98,11 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 				uint8_t *out, size_t room, size_t *out_len,
 				struct answer_missing *missing);
 
+struct answer_item;
+
+/* In the place of a transfer that cannot be begun now: SERVFAIL, and why. Returns its octets. */
+size_t answer_fault(struct answer_env *env, struct answer_item *item, const char *why);
+
 #define ANSWER_BATCH_MAX 64
 
 struct answer_item {
@@ -100,6 +110,11 @@ struct answer_item {
 	size_t in_len;
 	uint8_t *out;	/* room octets */
 	size_t out_len; /* ANSWER_SEND */
+	/* Who asks, where transfers are to be had (TCP); else NULL. */
+	const struct sockaddr *peer;
+	const struct tsig_key *tsig; /* ANSWER_TRANSFER: the request was signed with; or NULL */
+	struct zone *zone;	     /* ANSWER_TRANSFER */
+	const char *refused;	     /* a transfer, for this reason; static, or NULL */
 	enum answer_result result;
 	struct answer_missing missing; /* ANSWER_PARK */
 };

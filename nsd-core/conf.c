@@ -13,6 +13,8 @@
 #define CONF_FILE_MAX (64U << 20)
 #define KEYSTORES_MAX 64
 #define POLICIES_MAX  256
+#define TSIG_KEYS_MAX 256
+#define REMOTES_MAX   256
 
 static void unknown_key(struct conf_reader *rd, enum option_section section,
 			const struct conf_node *node)
@@ -183,6 +185,52 @@ static void read_policies(struct conf_reader *rd, const struct conf_node *root)
 	}
 }
 
+static void read_tsig_keys(struct conf_reader *rd, const struct conf_node *root)
+{
+	struct conf *c = rd->conf;
+	const struct conf_node *list = get_list(rd, root, "tsig-keys", TSIG_KEYS_MAX);
+
+	if (list == NULL || list->count == 0) {
+		return;
+	}
+	c->tsig_keys = calloc(list->count, sizeof(*c->tsig_keys));
+	if (c->tsig_keys == NULL) {
+		rd->err = ST_ENOMEM;
+		return;
+	}
+	for (const struct conf_node *n = list->first; n != NULL && rd->err == ST_OK; n = n->next) {
+		if (n->kind != NODE_MAP) {
+			continue;
+		}
+		read_section(rd, SECTION_TSIG_KEY, n, &c->tsig_keys[c->tsig_key_count++]);
+		conf_check_tsig_key(rd, c->tsig_key_count - 1, n);
+	}
+}
+
+static void read_remotes(struct conf_reader *rd, const struct conf_node *root)
+{
+	struct conf *c = rd->conf;
+	const struct conf_node *list = get_list(rd, root, "remotes", REMOTES_MAX);
+
+	if (list == NULL || list->count == 0) {
+		return;
+	}
+	c->remotes = calloc(list->count, sizeof(*c->remotes));
+	if (c->remotes == NULL) {
+		rd->err = ST_ENOMEM;
+		return;
+	}
+	for (const struct conf_node *n = list->first; n != NULL && rd->err == ST_OK; n = n->next) {
+		if (n->kind != NODE_MAP) {
+			continue;
+		}
+		struct conf_remote *r = &c->remotes[c->remote_count++];
+		r->tsig_key = -1;
+		read_section(rd, SECTION_REMOTE, n, r);
+		conf_check_remote(rd, c->remote_count - 1, n);
+	}
+}
+
 static void read_zones(struct conf_reader *rd, const struct conf_node *root)
 {
 	const struct conf_node *list = get_list(rd, root, "zones", CONF_ZONES_MAX);
@@ -200,6 +248,7 @@ static void read_zones(struct conf_reader *rd, const struct conf_node *root)
 		}
 		free(entry.zone.file);
 		free(entry.zone.parent);
+		free(entry.zone.secondaries);
 		free(entry.directory);
 	}
 	conf_zones_finish(rd, &zones);
@@ -225,6 +274,8 @@ static void read_root(struct conf_reader *rd, const char *text, size_t len)
 	read_server(rd, root);
 	read_keystores(rd, root);
 	read_policies(rd, root);
+	read_tsig_keys(rd, root);
+	read_remotes(rd, root);
 	if (rd->err == ST_OK) {
 		read_zones(rd, root);
 	}
@@ -383,9 +434,19 @@ void conf_free(struct conf *c)
 		free(c->policies[i].csk.key);
 	}
 	free(c->policies);
+	for (size_t i = 0; i < c->tsig_key_count; i++) {
+		free(c->tsig_keys[i].secret_file);
+	}
+	free(c->tsig_keys);
+	for (size_t i = 0; i < c->remote_count; i++) {
+		free(c->remotes[i].name);
+		free(c->remotes[i].peers);
+	}
+	free(c->remotes);
 	for (size_t i = 0; i < c->zone_count; i++) {
 		free(c->zones[i].file);
 		free(c->zones[i].parent);
+		free(c->zones[i].secondaries);
 	}
 	free(c->zones);
 	free(c);

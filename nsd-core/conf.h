@@ -68,6 +68,26 @@ struct conf_policy {
 	bool nsec3_opt_out;
 };
 
+struct conf_tsig_key {
+	uint8_t name[NAME_MAX_LEN]; /* lower case */
+	uint8_t algorithm;	    /* enum hmac_type */
+	char *secret_file;	    /* the secret in base64 */
+};
+
+/* Of a remote: where it is, or a range that it asks from. */
+struct conf_peer {
+	struct conf_address at;
+	bool is_range;	/* it cannot be told anything */
+	uint8_t prefix; /* bits */
+};
+
+struct conf_remote {
+	char *name;
+	struct conf_peer *peers;
+	size_t peer_count;
+	int64_t tsig_key; /* index into conf->tsig_keys; -1: none */
+};
+
 struct conf_zone {
 	uint8_t name[NAME_MAX_LEN]; /* lower case */
 	char *file;
@@ -75,6 +95,8 @@ struct conf_zone {
 	bool watch;
 	struct conf_address *parent;
 	size_t parent_count;
+	size_t *secondaries; /* indices into conf->remotes */
+	size_t secondary_count;
 };
 
 /* Paths are absolute or relative to the current directory, as resolved. */
@@ -85,6 +107,10 @@ struct conf {
 	size_t keystore_count;
 	struct conf_policy *policies;
 	size_t policy_count;
+	struct conf_tsig_key *tsig_keys;
+	size_t tsig_key_count;
+	struct conf_remote *remotes;
+	size_t remote_count;
 	struct conf_zone *zones; /* 'directory' entries expanded; sorted by name; no two alike */
 	size_t zone_count;
 };

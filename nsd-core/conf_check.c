@@ -265,6 +265,34 @@ void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_n
 	}
 }
 
+void conf_check_tsig_key(struct conf_reader *rd, size_t index, const struct conf_node *map)
+{
+	const struct conf_tsig_key *key = &rd->conf->tsig_keys[index];
+	const struct conf_node *name = conf_tree_get(map, "name");
+	struct stat st;
+
+	for (size_t i = 0; i < index && name != NULL; i++) {
+		if (name_equal(key->name, rd->conf->tsig_keys[i].name)) {
+			conf_fault(&rd->faults, name->place, "TSIG key '%.300s' is given twice",
+				   name->kind == NODE_SCALAR ? name->text : "");
+		}
+	}
+	if (check_file(rd, map, "secret-file", key->secret_file, &st) &&
+	    (st.st_mode & S_IROTH) != 0) {
+		conf_warning(&rd->faults, place_in(map, "secret-file"),
+			     "'secret-file': %s: everybody can read it", key->secret_file);
+	}
+}
+
+void conf_check_remote(struct conf_reader *rd, size_t index, const struct conf_node *map)
+{
+	const struct conf_remote *remote = &rd->conf->remotes[index];
+
+	for (size_t i = 0; i < index; i++) {
+		tell_name_twice(rd, map, "remote", remote->name, rd->conf->remotes[i].name);
+	}
+}
+
 /* Did the name's text make a name? A bad one is told already, and left the root's. */
 static bool has_name(const struct conf_zone_entry *entry, const struct conf_node *node)
 {

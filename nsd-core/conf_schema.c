@@ -10,6 +10,8 @@
 #define KEYSTORE(field) offsetof(struct conf_keystore, field)
 #define POLICY(field)	offsetof(struct conf_policy, field)
 #define KEY(field)	offsetof(struct conf_key, field)
+#define TSIG_KEY(field) offsetof(struct conf_tsig_key, field)
+#define REMOTE(field)	offsetof(struct conf_remote, field)
 #define ZONE(field)	offsetof(struct conf_zone_entry, field)
 
 /* clang-format off */
@@ -22,9 +24,9 @@ const struct option conf_options[] = {
 	 .doc = "How zones are signed."},
 	{SECTION_ROOT, "zones", OPT_LIST, .offset = OPT_NOWHERE,
 	 .doc = "What is served."},
-	{SECTION_ROOT, "tsig-keys", OPT_LATER, .offset = OPT_NOWHERE,
-	 .doc = "Keys for transfers and updates."},
-	{SECTION_ROOT, "remotes", OPT_LATER, .offset = OPT_NOWHERE,
+	{SECTION_ROOT, "tsig-keys", OPT_LIST, .offset = OPT_NOWHERE,
+	 .doc = "Keys that messages between servers are signed with (RFC 8945)."},
+	{SECTION_ROOT, "remotes", OPT_LIST, .offset = OPT_NOWHERE,
 	 .doc = "Other name servers."},
 	{SECTION_ROOT, "dkim", OPT_LATER, .offset = OPT_NOWHERE,
 	 .doc = "Directories of DKIM keys."},
@@ -152,6 +154,24 @@ const struct option conf_options[] = {
 	{SECTION_KEY, "shared", OPT_BOOL, "false", .offset = KEY(shared),
 	 .doc = "The key is made once, for all zones of the policy."},
 
+	{SECTION_TSIG_KEY, "name", OPT_NAME, .required = true, .offset = TSIG_KEY(name),
+	 .doc = "Its name, the same on both sides."},
+	{SECTION_TSIG_KEY, "algorithm", OPT_CHOICE, "hmac-sha256", .offset = TSIG_KEY(algorithm),
+	 .choices = "hmac-sha256|hmac-sha384|hmac-sha512|hmac-sha1",
+	 .doc = "How it signs; hmac-sha1 is for others that know nothing better."},
+	{SECTION_TSIG_KEY, "secret-file", OPT_PATH, .required = true,
+	 .offset = TSIG_KEY(secret_file),
+	 .doc = "File whose first line is the secret in base64; nobody but the server should be able to read it."},
+
+	{SECTION_REMOTE, "name", OPT_TEXT, .required = true, .min = 1, .max = 63,
+	 .offset = REMOTE(name),
+	 .doc = "What zones call it."},
+	{SECTION_REMOTE, "address", OPT_PEERS, .required = true, .max = 64,
+	 .offset = REMOTE(peers), .count_offset = REMOTE(peer_count),
+	 .doc = "Where it is, the port 53 where none is given; or a list, in which ADDRESS/BITS are ranges it asks from."},
+	{SECTION_REMOTE, "tsig-key", OPT_TSIG_KEY, .offset = REMOTE(tsig_key),
+	 .doc = "Key that it signs with, and that it is spoken to with; absent: its addresses tell who it is."},
+
 	{SECTION_ZONE, "name", OPT_NAME, .offset = ZONE(zone.name),
 	 .doc = "Name of the zone, with or without its final dot; it goes with file."},
 	{SECTION_ZONE, "file", OPT_PATH, .offset = ZONE(zone.file),
@@ -168,7 +188,8 @@ const struct option conf_options[] = {
 	{SECTION_ZONE, "serial", OPT_CHOICE, .offset = OPT_NOWHERE, .choices = "increment",
 	 .later = "unixtime|date|keep",
 	 .doc = "The serial of a signed zone's new version: the greater of the file's and the last one plus 1."},
-	{SECTION_ZONE, "secondaries", OPT_LATER, .offset = OPT_NOWHERE,
+	{SECTION_ZONE, "secondaries", OPT_REMOTES, .min = 1, .max = 64,
+	 .offset = ZONE(zone.secondaries), .count_offset = ZONE(zone.secondary_count),
 	 .doc = "Remotes that are notified and may transfer the zone."},
 	{SECTION_ZONE, "primaries", OPT_LATER, .offset = OPT_NOWHERE,
 	 .doc = "Remotes that the zone is transferred from."},
@@ -193,6 +214,8 @@ const char *conf_section_name(enum option_section section)
 		[SECTION_KEYSTORE] = "keystores",
 		[SECTION_POLICY] = "policies",
 		[SECTION_KEY] = "ksk, zsk, csk",
+		[SECTION_TSIG_KEY] = "tsig-keys",
+		[SECTION_REMOTE] = "remotes",
 		[SECTION_ZONE] = "zones",
 	};
 

@@ -10,6 +10,8 @@ enum option_section {
 	SECTION_KEYSTORE,
 	SECTION_POLICY,
 	SECTION_KEY, /* ksk, zsk, csk of a policy */
+	SECTION_TSIG_KEY,
+	SECTION_REMOTE,
 	SECTION_ZONE,
 	SECTION_MAX,
 };
@@ -33,6 +35,9 @@ enum option_type {
 	OPT_NAME,	  /* a domain name (lower case, in NAME_MAX_LEN octets) */
 	OPT_KEYSTORE,	  /* the name of one (size_t: its index) */
 	OPT_POLICY,	  /* the name of one (int64_t: its index) */
+	OPT_TSIG_KEY,	  /* the name of one (int64_t: its index) */
+	OPT_PEERS,	  /* ADDRESS@PORT or ADDRESS/BITS, or a list (struct conf_peer *, size_t) */
+	OPT_REMOTES,	  /* a list of names (size_t *: their indices, and size_t) */
 };
 
 #define OPT_NOWHERE SIZE_MAX

@@ -127,8 +127,8 @@ static void *field_at(void *section, size_t offset)
 	return offset == OPT_NOWHERE ? NULL : (char *)section + offset;
 }
 
-static void expected(struct conf_reader *rd, const struct option *opt, const struct conf_node *node,
-		     const char *what)
+void conf_value_expected(struct conf_reader *rd, const struct option *opt,
+			 const struct conf_node *node, const char *what)
 {
 	char found[64];
 
@@ -143,7 +143,7 @@ static void read_text(struct conf_reader *rd, const struct option *opt,
 	char *text = NULL;
 
 	if (node->kind != NODE_SCALAR) {
-		expected(rd, opt, node, opt->type == OPT_PATH ? "a path" : "text");
+		conf_value_expected(rd, opt, node, opt->type == OPT_PATH ? "a path" : "text");
 		return;
 	}
 	if (len == 0 || (opt->type == OPT_TEXT && (len < opt->min || len > opt->max))) {
@@ -164,7 +164,7 @@ static void read_bool(struct conf_reader *rd, const struct option *opt,
 	} else if (node->kind == NODE_SCALAR && node->plain && strcmp(node->text, "false") == 0) {
 		*out = false;
 	} else {
-		expected(rd, opt, node, "true or false");
+		conf_value_expected(rd, opt, node, "true or false");
 	}
 }
 
@@ -207,7 +207,7 @@ static bool read_number(struct conf_reader *rd, const struct option *opt,
 		st = ST_EPARSE;
 	}
 	if (st != ST_OK) {
-		expected(rd, opt, node, what);
+		conf_value_expected(rd, opt, node, what);
 		return false;
 	}
 	*out = value;
@@ -264,7 +264,7 @@ static void read_choice(struct conf_reader *rd, const struct option *opt,
 	} else {
 		char what[96];
 		choices_text(opt->choices, what, sizeof(what));
-		expected(rd, opt, node, what);
+		conf_value_expected(rd, opt, node, what);
 	}
 }
 
@@ -289,7 +289,7 @@ static void read_addresses(struct conf_reader *rd, const struct option *opt,
 		char what[80];
 		snprintf(what, sizeof(what), "a list of %llu to %llu addresses",
 			 (unsigned long long)opt->min, (unsigned long long)opt->max);
-		expected(rd, opt, node, what);
+		conf_value_expected(rd, opt, node, what);
 		return;
 	}
 	struct conf_address *list = calloc(node->count, sizeof(*list));
@@ -301,7 +301,7 @@ static void read_addresses(struct conf_reader *rd, const struct option *opt,
 	for (const struct conf_node *n = node->first; n != NULL; n = n->next) {
 		const char *text = n->kind == NODE_SCALAR ? n->text : "";
 		if (conf_address_parse(text, DNS_PORT, &list[count]) != ST_OK) {
-			expected(rd, opt, n, "ADDRESS or ADDRESS@PORT");
+			conf_value_expected(rd, opt, n, "ADDRESS or ADDRESS@PORT");
 		} else if (!address_is_new(list, count, &list[count])) {
 			conf_fault(&rd->faults, n->place, "'%s': %s is given twice", opt->name,
 				   list[count].text);
@@ -322,7 +322,7 @@ static void read_name(struct conf_reader *rd, const struct option *opt,
 	const char *why = "expected a domain name";
 
 	if (node->kind != NODE_SCALAR) {
-		expected(rd, opt, node, "a domain name");
+		conf_value_expected(rd, opt, node, "a domain name");
 		return;
 	}
 	if (name_from_text(node->text, strlen(node->text), NULL, name, &len, &why) != ST_OK) {
@@ -355,8 +355,8 @@ static bool read_reference(struct conf_reader *rd, const struct option *opt,
 	const char *near = NULL;
 
 	if (node->kind != NODE_SCALAR) {
-		expected(rd, opt, node,
-			 keystore ? "the name of a keystore" : "the name of a policy");
+		conf_value_expected(rd, opt, node,
+				    keystore ? "the name of a keystore" : "the name of a policy");
 		return false;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -439,6 +439,15 @@ void conf_value_read(struct conf_reader *rd, const struct option *opt, const str
 		if (read_reference(rd, opt, node, &index)) {
 			*(int64_t *)field = (int64_t)index;
 		}
+		break;
+	case OPT_TSIG_KEY:
+		conf_read_tsig_key(rd, opt, node, field);
+		break;
+	case OPT_PEERS:
+		conf_read_peers(rd, opt, node, section);
+		break;
+	case OPT_REMOTES:
+		conf_read_remotes(rd, opt, node, section);
 		break;
 	case OPT_LATER:
 		conf_fault(&rd->faults, node->key_place, "'%s' is not supported by this version",

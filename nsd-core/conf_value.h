@@ -21,6 +21,18 @@ void conf_value_read(struct conf_reader *rd, const struct option *opt, const str
 /* The same with the option's initial value. */
 void conf_value_initial(struct conf_reader *rd, const struct option *opt, void *section);
 
+/* "'address': expected an address, found a map". */
+void conf_value_expected(struct conf_reader *rd, const struct option *opt,
+			 const struct conf_node *node, const char *what);
+
+/* conf_remotes.c: as conf_value_read(). */
+void conf_read_peers(struct conf_reader *rd, const struct option *opt, const struct conf_node *node,
+		     void *section);
+void conf_read_remotes(struct conf_reader *rd, const struct option *opt,
+		       const struct conf_node *node, void *section);
+void conf_read_tsig_key(struct conf_reader *rd, const struct option *opt,
+			const struct conf_node *node, int64_t *out);
+
 /* Heap; NULL sets rd->err. */
 char *conf_strdup(struct conf_reader *rd, const char *text);
 char *conf_path_join(struct conf_reader *rd, const char *directory, const char *path);

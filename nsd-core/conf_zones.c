@@ -23,20 +23,36 @@ static enum status list_grow(struct conf_zone_list *list)
 	return ST_OK;
 }
 
+/* NULL of none. */
+static bool copy_list(const void *from, size_t count, size_t size, void **out)
+{
+	if (count == 0) {
+		*out = NULL;
+		return true;
+	}
+	*out = reallocarray(NULL, count, size);
+	if (*out != NULL) {
+		memcpy(*out, from, count * size);
+	}
+	return *out != NULL;
+}
+
 /* One zone more: the entry's keys, with this name and file ('file' moves in). */
 static void list_append(struct conf_reader *rd, struct conf_zone_list *list,
 			const struct conf_zone *like, const uint8_t *name, char *file,
 			struct conf_place place)
 {
 	struct conf_address *parent = NULL;
+	size_t *secondaries = NULL;
+	bool copied =
+		copy_list(like->parent, like->parent_count, sizeof(*parent), (void **)&parent) &&
+		copy_list(like->secondaries, like->secondary_count, sizeof(*secondaries),
+			  (void **)&secondaries);
 
-	if (like->parent_count > 0) {
-		parent = reallocarray(NULL, like->parent_count, sizeof(*parent));
-	}
-	if (file == NULL || (parent == NULL && like->parent_count > 0) ||
-	    list_grow(list) != ST_OK) {
+	if (file == NULL || !copied || list_grow(list) != ST_OK) {
 		rd->err = ST_ENOMEM;
 		free(parent);
+		free(secondaries);
 		free(file);
 		return;
 	}
@@ -45,9 +61,7 @@ static void list_append(struct conf_reader *rd, struct conf_zone_list *list,
 	name_lower(item->zone.name, name);
 	item->zone.file = file;
 	item->zone.parent = parent;
-	for (size_t i = 0; i < like->parent_count; i++) {
-		parent[i] = like->parent[i];
-	}
+	item->zone.secondaries = secondaries;
 	item->place = place;
 }
 
@@ -176,6 +190,7 @@ void conf_zones_finish(struct conf_reader *rd, struct conf_zone_list *list)
 		} else {
 			free(list->items[i].zone.file);
 			free(list->items[i].zone.parent);
+			free(list->items[i].zone.secondaries);
 		}
 	}
 	free(list->items);

@@ -44,7 +44,8 @@ struct control {
 	uv_loop_t *loop;
 	const struct conf *conf;
 	struct zonemgr *mgr;
-	struct workers *workers; /* NULL in tests */
+	const struct notifier *notifier; /* NULL: nobody is told of anything */
+	struct workers *workers;	 /* NULL in tests */
 	void (*stop)(void *ctx);
 	void *stop_ctx;
 
@@ -98,6 +99,9 @@ void keystore_probe_run(struct request *r);
 enum status probers_start(struct control *c) MUST_USE;
 /* Ends them all, once; after it the threads may be freed. */
 void probers_stop(struct control *c);
+/* control_secondaries.c: a row, and an entry of the list, for each address that is told. */
+void secondaries_rows(const struct control *c, const struct zone *zone, struct table *t);
+json_t *secondaries_json(const struct control *c, const struct zone *zone);
 /* control_dump.c */
 void dump_run(struct request *r, struct zone *zone);
 /* Ends all dumps and their threads. */

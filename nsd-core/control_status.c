@@ -210,15 +210,16 @@ static json_t *workers_json(const struct control *c)
 		return json_null();
 	}
 	workers_stats(c->workers, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "udp_queries", (json_int_t)s.udp_queries, "udp_batches",
-			 (json_int_t)s.udp_batches, "tcp_queries", (json_int_t)s.tcp_queries,
-			 "tcp_accepted", (json_int_t)s.tcp_accepted, "send_dropped",
-			 (json_int_t)s.send_dropped, "parked_now", (json_int_t)s.parked_now,
-			 "parked_full", (json_int_t)s.parked_full, "parked_timeout",
-			 (json_int_t)s.parked_timeout, "later", (json_int_t)s.later, "later_full",
-			 (json_int_t)s.later_full, "over_budget", (json_int_t)s.over_budget,
-			 "over_share", (json_int_t)s.over_share);
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"udp_queries", (json_int_t)s.udp_queries, "udp_batches", (json_int_t)s.udp_batches,
+		"tcp_queries", (json_int_t)s.tcp_queries, "tcp_accepted",
+		(json_int_t)s.tcp_accepted, "send_dropped", (json_int_t)s.send_dropped,
+		"parked_now", (json_int_t)s.parked_now, "parked_full", (json_int_t)s.parked_full,
+		"parked_timeout", (json_int_t)s.parked_timeout, "later", (json_int_t)s.later,
+		"later_full", (json_int_t)s.later_full, "over_budget", (json_int_t)s.over_budget,
+		"over_share", (json_int_t)s.over_share, "transfers", (json_int_t)s.transfers,
+		"transfers_refused", (json_int_t)s.transfers_refused);
 }
 
 void status_run(struct request *r)
@@ -361,6 +362,7 @@ static void show(const struct control *c, struct zone *zone, const struct zone_s
 	show_row(&t, "denial", s->opt_out ? "NSEC3 with opt-out" : denial[s->denial]);
 	show_signing(&t, s);
 	show_row(&t, "next event", event_text(s, buf));
+	secondaries_rows(c, zone, &t);
 	show_row(&t, "error", s->last_error);
 	table_print(&t, f);
 	table_fini(&t);
@@ -386,6 +388,7 @@ void zone_show_run(struct request *r, struct zone *zone)
 			    conf->policy >= 0 ? json_string(c->conf->policies[conf->policy].name)
 					      : json_null());
 	json_object_set_new(r->reply.data, "loaded_at", time_json(s.loaded_at));
+	json_object_set_new(r->reply.data, "secondaries", secondaries_json(c, zone));
 	json_object_set_new(r->reply.data, "ds_safe_from", time_json(s.ds_safe_from));
 	request_finish(r);
 }

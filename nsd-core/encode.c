@@ -396,6 +396,34 @@ bool encode_rrset(struct encoder *e, enum section section, const struct encode_r
 	return true;
 }
 
+bool encode_record(struct encoder *e, enum section section, struct encode_record *r)
+{
+	const struct encode_rrset head = {.owner = r->owner,
+					  .owner_at = r->owner_at,
+					  .owner_own = r->owner_own,
+					  .ttl = r->ttl};
+	struct compressible c = compressible(r->type);
+	uint8_t *begin = e->pos;
+	uint16_t place = r->place;
+	bool ok = put_head(e, &head, r->type, &place);
+	if (ok && c.names > 0) {
+		ok = put_rdata_compressed(e, c, r->rdata);
+	} else if (ok && has_room(e, 2 + r->rdata.len)) {
+		be16_put(e->pos, (uint16_t)r->rdata.len);
+		memcpy(e->pos + 2, r->rdata.data, r->rdata.len);
+		e->pos += 2 + r->rdata.len;
+	} else {
+		ok = false;
+	}
+	if (!ok) {
+		roll_back(e, begin);
+		return false;
+	}
+	r->place = place;
+	e->counts[section]++;
+	return true;
+}
+
 bool encode_cname(struct encoder *e, const uint8_t *owner, uint16_t owner_at, uint32_t ttl,
 		  const uint8_t *target)
 {

@@ -59,6 +59,20 @@ struct encode_rrset {
 
 /* Appends; sections must come in order. False, and nothing appended, where it does not fit. */
 bool encode_rrset(struct encoder *e, enum section section, const struct encode_rrset *r);
+/* One record by itself, of an RRset that may be too long for a message. */
+struct encode_record {
+	const uint8_t *owner;
+	/* As in encode_rrset: where the owner's end stands, and its octets before that. */
+	uint16_t owner_at;
+	uint8_t owner_own;
+	uint16_t place; /* where the whole owner stands; 0: nowhere yet, and then set */
+	uint16_t type;
+	uint32_t ttl;
+	struct bytes rdata;
+};
+
+/* False, and nothing appended, where it does not fit. */
+bool encode_record(struct encoder *e, enum section section, struct encode_record *r);
 /* One CNAME record that stands in no zone (RFC 6672 3.1). */
 bool encode_cname(struct encoder *e, const uint8_t *owner, uint16_t owner_at, uint32_t ttl,
 		  const uint8_t *target);

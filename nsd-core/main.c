@@ -2,8 +2,10 @@
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/control.h"
 #include "nsd-core/log.h"
+#include "nsd-core/notify.h"
 #include "nsd-core/notify_systemd.h"
 #include "nsd-core/privileges.h"
+#include "nsd-core/remotes.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -21,7 +23,9 @@ struct server {
 	uv_signal_t signals[SIGNALS];
 	int lock; /* -1: none */
 	struct workers *workers;
+	struct tsig_keys *keys;
 	struct zonemgr *zones;
+	struct notifier *notifier;
 	struct control *control;
 	bool stopping;
 	bool failed;
@@ -100,9 +104,13 @@ static void read_arguments(int argc, char **argv, struct arguments *args)
 static int check(const struct conf *conf)
 {
 	struct diags d;
+	struct tsig_keys *keys = NULL;
 
 	diags_init(&d, DIAGS_LIMIT);
-	enum status st = zonemgr_check(conf, &d);
+	enum status st = remotes_load_keys(conf, &keys, &d);
+	tsig_keys_free(keys);
+	enum status zones = zonemgr_check(conf, &d);
+	st = st == ST_OK ? zones : st;
 	print_diags(&d);
 	bool good = st == ST_OK && d.errors == 0;
 	if (st != ST_OK && d.errors == 0) {
@@ -207,6 +215,7 @@ static void on_loaded(void *ctx)
 				 s->conf->server.listen[i].text);
 		used += n > 0 ? (size_t)n : 0;
 	}
+	notifier_start(s->notifier);
 	size_t count;
 	zonemgr_zones(s->zones, &count);
 	log_info("serving %zu %s on %s, %u %s", count, count == 1 ? "zone" : "zones", listen,
@@ -241,26 +250,58 @@ static void on_settled(void *ctx, const struct rrset *rs, enum status result)
 }
 
 /* Everything up to the loop; what it has made is taken down by stop(). */
+static void on_published(void *ctx, const struct zone *z)
+{
+	const struct server *s = ctx;
+
+	notifier_published(s->notifier, z);
+}
+
+static enum status start_notifier(struct server *s)
+{
+	struct notifier_options options = {.loop = &s->loop, .conf = s->conf, .keys = s->keys};
+
+	options.zones = zonemgr_zones(s->zones, &options.zone_count);
+	return notifier_new(&options, &s->notifier);
+}
+
+static enum status start_keys(struct server *s, struct diags *d)
+{
+	enum status st = remotes_load_keys(s->conf, &s->keys, d);
+
+	if (st == ST_OK) {
+		workers_set_remotes(s->workers, s->conf, s->keys);
+	}
+	return st;
+}
+
 static bool start(struct server *s)
 {
 	const struct conf_server *conf = &s->conf->server;
-	const struct zonemgr_options options = {
-		.conf = s->conf, .loop = &s->loop, .settled = on_settled, .settled_ctx = s};
+	const struct zonemgr_options options = {.conf = s->conf,
+						.loop = &s->loop,
+						.settled = on_settled,
+						.settled_ctx = s,
+						.published = on_published,
+						.published_ctx = s};
 	struct diags d;
 
 	diags_init(&d, DIAGS_LIMIT);
 	if (!step("sockets", workers_bind(conf, &s->workers, &d), &d) ||
+	    !step("TSIG keys", start_keys(s, &d), &d) ||
 	    !step("state", privileges_prepare(conf, &d), &d) ||
 	    !step("state", privileges_lock_state(conf, &s->lock, &d), &d) ||
 	    !step("privileges", privileges_drop(conf, &d), &d) ||
 	    !step("signals", start_signals(s), &d) ||
 	    !step("zones", zonemgr_new(&options, &s->zones, &d), &d) ||
+	    !step("notifications", start_notifier(s), &d) ||
 	    !step("control",
 		  control_start(&s->loop, s->conf, s->zones, s->workers, request_stop, s,
 				&s->control, &d),
 		  &d)) {
 		return false;
 	}
+	control_set_notifier(s->control, s->notifier);
 	zonemgr_load_all(s->zones, on_loaded, s);
 	return true;
 }
@@ -270,6 +311,7 @@ static void stop(struct server *s)
 	watch_late_signals(s);
 	notify_systemd("STOPPING=1");
 	control_stop(s->control);
+	notifier_close(s->notifier);
 	if (s->workers != NULL) {
 		workers_stop(s->workers);
 	}
@@ -279,8 +321,10 @@ static void stop(struct server *s)
 	workers_free(s->workers);
 	/* Every handle is closing by now; this ends when all are closed. */
 	uv_run(&s->loop, UV_RUN_DEFAULT);
+	notifier_free(s->notifier);
 	zonemgr_free(s->zones);
 	uv_loop_close(&s->loop);
+	tsig_keys_free(s->keys);
 	rcu_drain();
 	if (s->lock >= 0) {
 		close(s->lock);

@@ -1,8 +1,10 @@
 #include "nsd-core/socket.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static enum status failed(const struct conf_address *a, const char *transport, struct diags *d)
@@ -119,4 +121,22 @@ enum status socket_probe(const struct conf_address *a, struct diags *d)
 		close(fd);
 	}
 	return ST_OK;
+}
+
+char *socket_text(const struct sockaddr *addr, char *buf)
+{
+	char host[INET6_ADDRSTRLEN] = "";
+	unsigned port = 0;
+
+	if (addr->sa_family == AF_INET) {
+		const struct sockaddr_in *in4 = (const struct sockaddr_in *)addr;
+		inet_ntop(AF_INET, &in4->sin_addr, host, sizeof(host));
+		port = ntohs(in4->sin_port);
+	} else if (addr->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		port = ntohs(in6->sin6_port);
+	}
+	snprintf(buf, SOCKET_TEXT_MAX, "%s@%u", host[0] != '\0' ? host : "?", port);
+	return buf;
 }

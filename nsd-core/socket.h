@@ -13,5 +13,8 @@ enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d) 
 /* Does another program have the address? Asked before the first of ours is bound: with SO_REUSEPORT
  * two servers of one user would share the clients without a word. */
 enum status socket_probe(const struct conf_address *a, struct diags *d) MUST_USE;
+#define SOCKET_TEXT_MAX 64
+/* "ADDRESS@PORT"; buf has SOCKET_TEXT_MAX. Returns buf. */
+char *socket_text(const struct sockaddr *addr, char *buf);
 /* 0.0.0.0 or ::, where a reply must be told which address to leave from. */
 bool socket_is_wildcard(const struct conf_address *a);

@@ -20,7 +20,7 @@ static void close_idle(struct tcp *t)
 		if (now_ms - c->active_ms < c->worker->conf->tcp_idle_ms) {
 			return;
 		}
-		if (c->in_flight > 0) {
+		if (c->in_flight > 0 || c->making > 0) {
 			/* It waits for us. */
 			tcp_conn_touch(c);
 		} else {
@@ -85,11 +85,11 @@ static void conn_admit(struct tcp_conn *c)
 {
 	struct worker *w = c->worker;
 	struct tcp *t = &w->tcp;
-	struct sockaddr_storage peer;
-	int peer_len = sizeof(peer);
+	struct sockaddr *peer = (struct sockaddr *)&c->peer;
+	int peer_len = sizeof(c->peer);
 
-	if (uv_tcp_getpeername(&c->handle, (struct sockaddr *)&peer, &peer_len) != 0 ||
-	    tcp_clients_take(t->clients, (struct sockaddr *)&peer, &c->place) != ST_OK) {
+	if (uv_tcp_getpeername(&c->handle, peer, &peer_len) != 0 ||
+	    tcp_clients_take(t->clients, peer, &c->place) != ST_OK) {
 		count_add(&w->counts.tcp_refused, 1);
 		tcp_conn_refuse(c);
 		return;
@@ -97,7 +97,6 @@ static void conn_admit(struct tcp_conn *c)
 	/* As many slots as connections in all: there is one. */
 	struct tcp_slot *slot = slot_take(t);
 	slot->conn = c;
-	memcpy(&c->peer, &peer, sizeof(c->peer));
 	c->slot = (uint32_t)(slot - t->slots);
 	t->open++;
 	count_add(&w->counts.tcp_accepted, 1);

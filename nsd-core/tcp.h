@@ -16,6 +16,7 @@
 struct worker;
 struct park_reply;
 struct tcp_conn;
+struct tcp_transfer;
 
 struct tcp_listener {
 	uv_tcp_t handle;
@@ -48,6 +49,10 @@ struct tcp {
 	uint8_t *rooms; /* TCP_BATCH answers as they are made */
 	uint8_t *out;	/* answers of one callback, until they are written together */
 	size_t out_len;
+	struct tcp_transfer *transfers;
+	unsigned transfer_count;
+	int64_t refused_since_ms; /* refusals in the log are counted from here on */
+	unsigned refused_logged;
 };
 
 enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct diags *d) MUST_USE;

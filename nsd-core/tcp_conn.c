@@ -1,4 +1,4 @@
-#include "nsd-core/tcp_conn.h"
+#include "nsd-core/tcp_transfer.h"
 
 #include "nsd-core/base/clock.h"
 
@@ -171,6 +171,18 @@ static void conn_append(struct tcp_conn *c, const uint8_t *message, size_t len)
 	t->out_len += TCP_PREFIX + len;
 }
 
+/* Where it cannot be begun the client is told: ANSWER_SEND. */
+static void conn_transfer(struct tcp_conn *c, struct answer_item *item)
+{
+	enum status st = c->worker->stopping ? ST_EAGAIN : tcp_transfer_start(c, item);
+
+	if (st != ST_OK) {
+		item->out_len = answer_fault(&c->worker->env, item,
+					     st == ST_ELIMIT ? "too many transfers" : "not now");
+		item->result = ANSWER_SEND;
+	}
+}
+
 static void conn_answered(struct tcp_conn *c, struct answer_item *item)
 {
 	struct worker *w = c->worker;
@@ -185,7 +197,13 @@ static void conn_answered(struct tcp_conn *c, struct answer_item *item)
 					   TCP_MESSAGE_MAX, &item->out_len);
 		c->in_flight += item->result == ANSWER_PARK;
 	}
+	if (item->result == ANSWER_TRANSFER) {
+		conn_transfer(c, item);
+	}
 	if (item->result == ANSWER_SEND) {
+		if (item->refused != NULL) {
+			tcp_transfer_refused(c, item);
+		}
 		conn_append(c, item->out, item->out_len);
 	} else if (item->result == ANSWER_DROP) {
 		/* Not a question, so not a client. */
@@ -195,9 +213,11 @@ static void conn_answered(struct tcp_conn *c, struct answer_item *item)
 }
 
 /* The whole messages at the front of data, at most max; *used: their octets. */
-static size_t messages_split(const struct tcp *t, struct bytes data, size_t max,
+static size_t messages_split(const struct tcp_conn *c, struct bytes data, size_t max,
 			     struct answer_item *items, size_t *used)
 {
+	const struct tcp *t = &c->worker->tcp;
+	const struct sockaddr *peer = (const struct sockaddr *)&c->peer;
 	size_t count = 0;
 	size_t at = 0;
 
@@ -209,6 +229,7 @@ static size_t messages_split(const struct tcp *t, struct bytes data, size_t max,
 		items[count].in = data.data + at + TCP_PREFIX;
 		items[count].in_len = size;
 		items[count].out = t->rooms + count * TCP_ROOM;
+		items[count].peer = peer;
 		at += TCP_PREFIX + size;
 		count++;
 	}
@@ -226,8 +247,8 @@ static size_t conn_take(struct tcp_conn *c, const uint8_t *data, size_t len)
 	size_t count;
 
 	worker_batch_begin(w);
-	while ((count = messages_split(&w->tcp, (struct bytes){data + taken, len - taken},
-				       conn_room(c), items, &used)) > 0) {
+	while ((count = messages_split(c, (struct bytes){data + taken, len - taken}, conn_room(c),
+				       items, &used)) > 0) {
 		taken += used;
 		count_add(&w->counts.tcp_queries, count);
 		answer_batch(&w->env, ANSWER_TCP, items, count, TCP_MESSAGE_MAX);
@@ -252,7 +273,7 @@ void tcp_conn_update(struct tcp_conn *c)
 	if (c->closing) {
 		return;
 	}
-	if (over && c->in_flight == 0 && conn_queued(c) == 0) {
+	if (over && c->in_flight == 0 && c->transfers == 0 && conn_queued(c) == 0) {
 		tcp_conn_close(c);
 		return;
 	}

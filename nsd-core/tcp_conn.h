@@ -28,6 +28,8 @@ struct tcp_conn {
 	uint8_t *in; /* what was read and not taken yet: part of a message, or what had to wait */
 	size_t in_len;
 	unsigned in_flight; /* parked questions */
+	unsigned transfers; /* under way */
+	unsigned making;    /* of them, those whose next messages are being made */
 	bool reading;
 	bool ended; /* the client sends no more */
 	bool closing;

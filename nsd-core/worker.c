@@ -3,6 +3,7 @@
 #include "nsd-core/base/clock.h"
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/socket.h"
+#include "nsd-core/tcp_transfer.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -15,7 +16,13 @@
 /* Questions answered in one turn, of those that wait for signatures that this thread makes. */
 #define LATER_ROUND 16
 
+/* Threads that make the messages of transfers. */
+#define TRANSFERERS 2
+
 struct workers {
+	const struct conf *conf; /* its remotes; NULL: there are none */
+	const struct tsig_keys *keys;
+	struct builder *transferers;
 	struct tcp_clients clients;
 	unsigned count;
 	struct worker list[];
@@ -358,11 +365,15 @@ enum status workers_bind(const struct conf_server *conf, struct workers **out, s
 	return ST_OK;
 }
 
-static enum status worker_prepare(struct worker *w, const struct zonedb *db, struct signer *signer)
+static enum status worker_prepare(const struct workers *all, struct worker *w,
+				  const struct zonedb *db, struct signer *signer)
 {
+	w->transferers = all->transferers;
 	w->signer = signer;
 	w->env = (struct answer_env){
 		.db = db,
+		.conf = all->conf,
+		.keys = all->keys,
 		.nsid = w->conf->nsid,
 		.version = w->conf->version,
 		.identity = w->conf->identity,
@@ -400,14 +411,23 @@ static enum status worker_spawn(struct worker *w, unsigned index)
 	return ST_OK;
 }
 
+void workers_set_remotes(struct workers *w, const struct conf *conf, const struct tsig_keys *keys)
+{
+	w->conf = conf;
+	w->keys = keys;
+}
+
 enum status workers_start(struct workers *w, const struct zonedb *db, struct signer *signer)
 {
 	enum status st = ST_OK;
 	sigset_t all;
 	sigset_t before;
 
+	if (w->conf != NULL) {
+		st = builder_start("transfer", TRANSFERERS, &w->transferers);
+	}
 	for (unsigned i = 0; i < w->count && st == ST_OK; i++) {
-		st = worker_prepare(&w->list[i], db, signer);
+		st = worker_prepare(w, &w->list[i], db, signer);
 	}
 	/* Signals are the main thread's: a thread inherits the mask. */
 	sigfillset(&all);
@@ -465,6 +485,8 @@ void workers_stats(const struct workers *w, struct worker_stats *out)
 		out->over_budget += count_get(&c->over_budget);
 		out->over_share += count_get(&c->over_share);
 		out->tcp_now += count_get(&c->tcp_now);
+		out->transfers += count_get(&c->transfers);
+		out->transfers_refused += count_get(&c->transfers_refused);
 	}
 }
 
@@ -481,6 +503,10 @@ void workers_stop(struct workers *w)
 			w->list[i].started = false;
 		}
 	}
+	/* Its jobs post to the workers' inboxes, which are there until workers_free(). */
+	builder_stop(w->transferers);
+	builder_free(w->transferers);
+	w->transferers = NULL;
 }
 
 /* Closes what the loop still has: the inbox, or all where the thread was never made. */
@@ -503,6 +529,7 @@ void workers_free(struct workers *w)
 		struct worker *one = &w->list[i];
 		if (one->loop_ready) {
 			inbox_drain(&one->inbox);
+			tcp_transfers_free(one);
 			inbox_close(&one->inbox);
 			uv_walk(&one->loop, close_handle, one);
 			uv_run(&one->loop, UV_RUN_DEFAULT);

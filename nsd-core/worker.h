@@ -12,6 +12,9 @@ struct workers;
  * with a diag per address. */
 enum status workers_bind(const struct conf_server *conf, struct workers **out,
 			 struct diags *d) MUST_USE;
+/* Who may transfer zones, and the keys of those who sign. Before the start; both are borrowed until
+ * workers_free(). Without it nobody may transfer anything. */
+void workers_set_remotes(struct workers *w, const struct conf *conf, const struct tsig_keys *keys);
 /* Starts the threads. db and signer (may be NULL) are borrowed until workers_free(). */
 enum status workers_start(struct workers *w, const struct zonedb *db,
 			  struct signer *signer) MUST_USE;
@@ -30,6 +33,7 @@ struct worker_stats {
 	 * those that were not let wait, since others of their prefix fill its share of the room. */
 	uint64_t over_budget, over_share;
 	uint64_t tcp_now;
+	uint64_t transfers, transfers_refused; /* whole ones; over TCP */
 };
 
 void workers_stats(const struct workers *w, struct worker_stats *out); /* any thread */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "nsd-core/base/inbox.h"
+#include "nsd-core/builder.h"
 #include "nsd-core/park.h"
 #include "nsd-core/tcp.h"
 #include "nsd-core/udp.h"
@@ -20,6 +21,7 @@ struct worker_counts {
 	_Atomic(uint64_t) parked_now, parked_full, parked_timeout;
 	_Atomic(uint64_t) later, later_full;
 	_Atomic(uint64_t) over_budget, over_share;
+	_Atomic(uint64_t) transfers, transfers_refused;
 };
 
 static inline void count_set(_Atomic(uint64_t) *count, uint64_t value)
@@ -48,7 +50,8 @@ struct worker {
 	struct park park;
 	struct udp udp;
 	struct tcp tcp;
-	uint8_t *scratch; /* TCP_PREFIX + TCP_MESSAGE_MAX: one answer */
+	struct builder *transferers; /* all workers'; borrowed */
+	uint8_t *scratch;	     /* TCP_PREFIX + TCP_MESSAGE_MAX: one answer */
 	bool stopping;
 	int64_t stop_deadline_ms;
 	/* Not zero while a question is parked, or may be before this callback is over: it is raised

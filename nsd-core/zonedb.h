@@ -3,6 +3,8 @@
 
 #include "zones/version.h"
 
+struct conf_zone;
+
 /* What a question reads comes first, in one cache line with most names. */
 struct zone {
 	struct version *cur; /* rcu_load(); NULL: never loaded: SERVFAIL */
@@ -12,8 +14,9 @@ struct zone {
 	_Atomic(bool) ds_never_seen;
 	uint8_t labels;
 	uint8_t name_len;
-	uint8_t name[NAME_MAX_LEN]; /* lower case */
-	void *manager;		    /* main thread's state of this zone (nsd-core/zonemgr) */
+	uint8_t name[NAME_MAX_LEN];   /* lower case */
+	const struct conf_zone *conf; /* who may transfer it; NULL: nobody */
+	void *manager;		      /* main thread's state of this zone (nsd-core/zonemgr) */
 };
 
 /* Immutable once made. */

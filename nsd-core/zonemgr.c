@@ -125,6 +125,7 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	z->zone.name_len = (uint8_t)name_lower(z->zone.name, c->name);
 	z->zone.labels = (uint8_t)name_labels(z->zone.name);
 	z->zone.hash = name_hash(z->zone.name);
+	z->zone.conf = c;
 	z->zone.manager = z;
 	m->zones[i] = &z->zone;
 
@@ -134,6 +135,7 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	z->source.db = m->store;
 	z->source.signer = m->signer;
 	z->source.stop = &m->stop;
+	z->source.complete = c->secondary_count > 0;
 	ledger_init(&z->source.ledger);
 
 	z->building.zone = z;
@@ -285,6 +287,8 @@ enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out,
 		return ST_ENOMEM;
 	}
 	m->conf = opt->conf;
+	m->published = opt->published;
+	m->published_ctx = opt->published_ctx;
 	m->loop = opt->loop;
 	m->tick_ms = opt->tick_ms != 0 ? opt->tick_ms : TICK_MS;
 	enum status st = open_state(m, opt, d);

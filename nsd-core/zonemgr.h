@@ -15,6 +15,8 @@ struct zonemgr_options {
 	uv_loop_t *loop;
 	void (*settled)(void *ctx, const struct rrset *rs, enum status result); /* for the signer */
 	void *settled_ctx;
+	void (*published)(void *ctx, const struct zone *z); /* a new version; may be NULL */
+	void *published_ctx;
 	uint32_t tick_ms; /* how often the clock is looked at; 0: 1000 */
 };
 

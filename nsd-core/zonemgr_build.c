@@ -299,15 +299,16 @@ static enum status settle_serial(struct making *m, bool *is_new)
 	return st;
 }
 
-/* Before a version is seen, all of an eager zone is signed; of others the records of the apex that
- * every answer needs, denial, and what replaces an RRset that was signed: what was answered signed
- * never goes cold. The first version of an online zone is published as it is. */
+/* Before a version is seen, all of an eager zone, and of one with secondaries, is signed; of others
+ * the records of the apex that every answer needs, denial, and what replaces an RRset that was
+ * signed: what was answered signed never goes cold. The first version of an online zone is
+ * published as it is. */
 static bool must_sign(const struct making *m, const struct node *n, const struct rrset *rs)
 {
 	if (!signer_covers(n, rs) || rrset_sigs(rs) != NULL) {
 		return false;
 	}
-	if (m->keys->params.eager) {
+	if (m->keys->params.eager || m->src->complete) {
 		return true;
 	}
 	if (m->b->base == NULL) {

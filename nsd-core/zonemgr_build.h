@@ -34,6 +34,7 @@ struct build_source {
 	struct store *db;
 	struct signer *signer;
 	const _Atomic(bool) *stop;
+	bool complete; /* a serial is transferred: it stands for one content, signatures included */
 	struct ledger ledger;
 	/* NULL: nothing is kept. Used by the first build, then by the saver. */
 	struct store *signatures;

@@ -80,10 +80,30 @@ static void warm_failed(struct zone_state *z)
 	retry_later(&z->warm_retry);
 }
 
+/* A secondary that does not reach us serves what it has until the SOA's expire is over, and caches
+ * keep that for a TTL more. */
+static void check_refresh(struct zone_state *z)
+{
+	uint32_t refresh = z->source.policy->params.refresh;
+	struct bytes soa = rdata_at(z->zone.cur->soa->data);
+	uint32_t expire = be32_get(soa.data + soa.len - 8);
+	char name[NAME_TEXT_MAX];
+
+	if (!z->source.complete || z->refresh_told ||
+	    refresh >= (uint64_t)expire + z->record.max_ttl) {
+		return;
+	}
+	z->refresh_told = true;
+	log_warn("zone %s: a secondary that does not reach us would serve signatures that have "
+		 "ended: signature-refresh is %us, SOA expire %us and the largest TTL %us",
+		 zone_text(z, name), refresh, expire, z->record.max_ttl);
+}
+
 static void warm_complete(struct zone_state *z)
 {
 	char name[NAME_TEXT_MAX];
 
+	check_refresh(z);
 	if (z->signing != SIGNING_COMPLETE) {
 		log_info("zone %s: completely signed, %zu signatures", zone_text(z, name),
 			 z->stats.filled);
@@ -181,6 +201,9 @@ static void publish(struct zone_state *z)
 		version_unref_deferred(old);
 	}
 	z->loaded_at = clock_wall_s();
+	if (z->mgr->published != NULL) {
+		z->mgr->published(z->mgr->published_ctx, &z->zone);
+	}
 	z->is_measured = b->measured;
 	if (z->source.policy == NULL) {
 		z->signing = SIGNING_NONE;

@@ -93,6 +93,7 @@ struct zone_state {
 
 	enum zone_signing signing;
 	bool is_measured; /* stats are those of what is served */
+	bool refresh_told;
 	struct sign_stats stats;
 	struct zone_record record; /* main's copy of the ledger's */
 	int64_t loaded_at;
@@ -163,6 +164,8 @@ struct zonemgr {
 	uint64_t ticks;
 	size_t measuring; /* jobs */
 	size_t untried;
+	void (*published)(void *ctx, const struct zone *z);
+	void *published_ctx;
 	void (*loaded)(void *ctx);
 	void *loaded_ctx;
 	struct inbox_msg loaded_msg;

@@ -412,7 +412,8 @@ static char *page_item(const char *page, const struct option *opt)
 	static const char *const titles[] = {
 		[SECTION_ROOT] = ".Ss The file\n",	[SECTION_SERVER] = ".Ss server\n",
 		[SECTION_KEYSTORE] = ".Ss keystores\n", [SECTION_POLICY] = ".Ss policies\n",
-		[SECTION_KEY] = ".Ss ksk, zsk, csk\n",	[SECTION_ZONE] = ".Ss zones\n",
+		[SECTION_KEY] = ".Ss ksk, zsk, csk\n",	[SECTION_TSIG_KEY] = ".Ss tsig-keys\n",
+		[SECTION_REMOTE] = ".Ss remotes\n",	[SECTION_ZONE] = ".Ss zones\n",
 	};
 	char item[64];
 	const char *section = strstr(page, titles[opt->section]);

@@ -1,0 +1,19 @@
+/* Other name servers, as the configuration names them: their keys, and who may transfer what. */
+#pragma once
+
+#include "nsd-core/conf.h"
+#include "nsd-core/tsig.h"
+
+/* Reads the secrets of conf->tsig_keys; the list has their order. ST_EPARSE, ST_EACCES, ...: each
+ * file that cannot be used is in d. */
+enum status remotes_load_keys(const struct conf *conf, struct tsig_keys **out,
+			      struct diags *d) MUST_USE;
+
+/* May whoever asks from 'peer' and signed with 'key' (NULL: did not sign) transfer the zone? Where
+ * a secondary has a key the key decides, else its addresses. *why, where not: a static phrase. */
+bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
+		   const struct tsig_keys *keys, const struct sockaddr *peer,
+		   const struct tsig_key *key, const char **why);
+
+/* Is 'peer' at the address, whatever its port, or in the range? */
+bool conf_peer_matches(const struct conf_peer *p, const struct sockaddr *peer);

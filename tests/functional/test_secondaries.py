@@ -1,0 +1,123 @@
+"""NSD, Knot and BIND as secondaries of signet, all at once: each change reaches all of them, told by NOTIFY, whole."""
+
+import os
+import random
+import signal
+
+import pytest
+
+import secondaries
+from daemon import Signet, Token, policy
+from procs import free_port, wait_for
+from test_transfer import ZONE, Keys, dumped
+
+KINDS = (secondaries.Nsd, secondaries.Knot, secondaries.Bind)
+TOLD_S = 60
+
+
+def write(path, names, serial=1):
+    with open(path + ".new", "w") as f:
+        # Nobody comes by himself in the time of a test.
+        f.write(f"$TTL 300\n@ SOA ns h {serial} 86400 86400 864000 60\n@ NS ns\n@ NS ns2\nns A 192.0.2.1\nns2 A 192.0.2.2\n")
+        f.writelines(f"{name} A 192.0.2.{n % 250}\n TXT \"{n}\"\n" for name, n in sorted(names.items()))
+    os.rename(path + ".new", path)
+
+
+class Stage:
+    def __init__(self, run, folder, seed, denial="nsec"):
+        self.run = run
+        self.folder = str(folder)
+        self.rng = random.Random(seed)
+        self.path = os.path.join(self.folder, "zone")
+        self.names = {f"h{i}": i for i in range(100)}
+        write(self.path, self.names)
+        keys = Keys(folder, self.rng)
+        self.key = keys.add("xfr.test.")
+        self.ports = {kind: free_port() for kind in KINDS}
+        self.token = Token(os.path.join(self.folder, "token"))
+        conf = {"tsig-keys": keys.conf,
+                "remotes": [{"name": kind.__name__, "address": f"127.0.0.1@{port}", "tsig-key": "xfr.test"}
+                            for kind, port in self.ports.items()],
+                "keystores": [self.token.keystore()], "policies": [policy(denial=denial)],
+                "zones": [{"name": ZONE, "file": self.path, "policy": "default",
+                           "secondaries": [kind.__name__ for kind in KINDS]}]}
+        self.primary = run(Signet, folder, conf, env=self.token.env)
+        self.secondaries = {kind: self.secondary(kind) for kind in KINDS}
+
+    def secondary(self, kind):
+        return self.run(kind, os.path.join(self.folder, kind.__name__), [ZONE], self.primary.port, self.key,
+                        self.ports[kind])
+
+    def serial(self):
+        return self.primary.ask(ZONE, "SOA").answer[0][0].serial
+
+    def change(self):
+        """Some names less, some more, some others."""
+        for name in self.rng.sample(sorted(self.names), 5):
+            del self.names[name]
+        for _ in range(7):
+            self.names[f"x{self.rng.randrange(10**6)}"] = self.rng.randrange(1000)
+        for name in self.rng.sample(sorted(self.names), 5):
+            self.names[name] += 1
+        write(self.path, self.names)
+        self.primary.ctl("zone", "reload", ZONE)
+
+    def settle(self, kinds=KINDS):
+        """Until all have what is served here; the records."""
+        serial = self.serial()
+        for kind in kinds:
+            wait_for(lambda kind=kind: self.secondaries[kind].has(ZONE, serial), TOLD_S,
+                     f"serial {serial} at {kind.__name__}\n{self.secondaries[kind].text()[-3000:]}\n"
+                     f"{self.primary.text()[-3000:]}")
+        want = sorted(dumped(self.primary))
+        for kind in kinds:
+            assert self.secondaries[kind].records(ZONE) == want, kind
+        return want
+
+
+@pytest.mark.parametrize("denial", ["nsec", "nsec3"])
+def test_every_change_reaches_all(run, tmp_path, seed, denial):
+    stage = Stage(run, tmp_path, seed, denial)
+    stage.settle()
+    last = stage.serial()
+    assert "would serve signatures that have ended: signature-refresh is 604800s, SOA expire 864000s" in \
+        stage.primary.text()
+    told = stage.primary.ctl_json("zone", "show", ZONE)["secondaries"]
+    assert {t["name"] for t in told} == {kind.__name__ for kind in KINDS}
+    wait_for(lambda: all(t["acknowledged"] == last and not t["pending"]
+                         for t in stage.primary.ctl_json("zone", "show", ZONE)["secondaries"]), what="acknowledgements")
+    assert f"acknowledged serial {last}" in stage.primary.ctl("zone", "show", ZONE).stdout
+    for _ in range(10):
+        stage.change()
+        assert stage.serial() > last
+        last = stage.serial()
+        stage.settle()
+    assert stage.primary.ctl_json("status")["workers"]["transfers"] >= 11 * len(KINDS)
+
+
+def test_a_secondary_that_was_away_is_told_again(run, tmp_path, seed):
+    stage = Stage(run, tmp_path, seed)
+    stage.settle()
+    for kind in KINDS:
+        stage.secondaries[kind].stop()
+    stage.change()
+    for kind in KINDS:
+        stage.secondaries[kind] = stage.secondary(kind)
+    stage.settle()
+
+
+def test_one_serial_one_content_over_kill(run, tmp_path, seed):
+    stage = Stage(run, tmp_path, seed)
+    contents = {stage.serial(): stage.settle()}
+    for _ in range(4):
+        stage.change()
+        # At once: what was signed may not be on disk yet.
+        stage.primary.stop(signal.SIGKILL)
+        # It may have been refused a connection, and then asks nobody for ten minutes, told or not.
+        stage.secondaries[secondaries.Bind].stop()
+        stage.primary.run()
+        stage.secondaries[secondaries.Bind] = stage.secondary(secondaries.Bind)
+        want = stage.settle()
+        serial = stage.serial()
+        assert serial >= max(contents)
+        assert contents.setdefault(serial, want) == want

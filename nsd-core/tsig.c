@@ -373,7 +373,7 @@ enum status tsig_sign(struct tsig_session *s, uint8_t *message, size_t len, int6
 	wwriter_init(&w, message + len, tsig_len(s->key, s->error));
 	put_record(&w, &f);
 	count_record(message);
-	/* A request is not the first of its answer's messages. */
+	/* What follows a request is the first message of the answer; it has no MAC before it. */
 	s->later = s->mac_len > 0;
 	keep_mac(s, f.mac);
 	*out_len = len + wwriter_len(&w);

@@ -12,7 +12,21 @@
 #define SECRET_FILE_MAX 4096
 #define SECRET_MAX	1024
 
-/* The file's first line, without white space around it. */
+/* Without white space around it. */
+static struct bytes trimmed(const char *text, size_t len)
+{
+	size_t begin = 0;
+
+	while (begin < len && memchr(" \t\r", text[begin], 3) != NULL) {
+		begin++;
+	}
+	while (len > begin && memchr(" \t\r", text[len - 1], 3) != NULL) {
+		len--;
+	}
+	return (struct bytes){(const uint8_t *)text + begin, len - begin};
+}
+
+/* The file's first line, into 'buf'. */
 static enum status read_line(const char *path, char *buf, size_t room, size_t *len)
 {
 	enum status st = ST_OK;
@@ -37,11 +51,7 @@ static enum status read_line(const char *path, char *buf, size_t room, size_t *l
 		used += (size_t)n;
 	}
 	const char *end = memchr(buf, '\n', used);
-	used = end != NULL ? (size_t)(end - buf) : used;
-	while (used > 0 && strchr(" \t\r", buf[used - 1]) != NULL) {
-		used--;
-	}
-	*len = used;
+	*len = end != NULL ? (size_t)(end - buf) : used;
 out:
 	close(fd);
 	return st;
@@ -53,11 +63,14 @@ static enum status read_secret(const struct conf_tsig_key *key, uint8_t secret[S
 	char text[SECRET_FILE_MAX];
 	size_t text_len = 0;
 	enum status st = read_line(key->secret_file, text, sizeof(text), &text_len);
+	struct bytes line = trimmed(text, text_len);
 
 	if (st != ST_OK) {
 		diags_add(d, DIAG_ERROR, key->secret_file, 0, 0, "cannot be read: %s",
 			  status_text(st));
-	} else if (base64_decode(text, text_len, secret, SECRET_MAX, len) != ST_OK || *len == 0) {
+	} else if (base64_decode((const char *)line.data, line.len, secret, SECRET_MAX, len) !=
+			   ST_OK ||
+		   *len == 0) {
 		diags_add(d, DIAG_ERROR, key->secret_file, 1, 1,
 			  "not a secret in base64, alone in the first line");
 		st = ST_EPARSE;
@@ -124,6 +137,11 @@ bool conf_peer_matches(const struct conf_peer *p, const struct sockaddr *peer)
 	struct bytes b = address_octets(peer);
 	unsigned bits = p->is_range ? p->prefix : (unsigned)a.len * 8;
 
+	if (p->is_range && a.len == 4 && p->at.addr.ss_family == AF_INET6) {
+		/* Bits in front of the address that is mapped: all of them count, since no range
+		 * has bits behind its prefix. */
+		bits -= 96;
+	}
 	if (a.len != b.len || a.len == 0 || memcmp(a.data, b.data, bits / 8) != 0) {
 		return false;
 	}

@@ -5,6 +5,9 @@
 #include "nsd-core/base/rcu.h"
 #include "signer/signer.h"
 
+/* An extended error without text (RFC 8914 2), which answers with data may carry. */
+#define EDE_FIXED_LEN (4 + 2)
+
 /* One message being answered. */
 struct answer {
 	struct answer_env *env;
@@ -69,6 +72,16 @@ static void start_reply(struct answer *a, struct encoder *e)
 	encode_init(e, a->out, a->limit, reserve + signature, &a->query);
 }
 
+/* Is there room for the question, OPT and the signature? Long names of zone and key may want more
+ * than the least that a client takes over UDP. */
+static bool has_room(const struct answer *a)
+{
+	size_t opt = a->query.edns ? OPT_FIXED_LEN + EDE_FIXED_LEN : 0;
+	size_t signature = a->tsig != NULL ? tsig_len(a->tsig, a->tsig_error) : 0;
+
+	return DNS_HEADER_LEN + a->query.question_len + opt + signature <= a->limit;
+}
+
 /* Where that fails it goes out unsigned, and is not believed. */
 static size_t sign_reply(struct answer *a, size_t len)
 {
@@ -104,6 +117,17 @@ static size_t reply_error(struct answer *a, enum rcode rcode)
 	return finish_reply(a, &e, 0, rcode);
 }
 
+/* Nothing but that the client has to come by TCP (RFC 8945 5.3); not even the question, which names
+ * that are compressed would point to. */
+static size_t reply_no_room(struct answer *a)
+{
+	struct encoder e;
+	a->env->counters[COUNT_TRUNCATED]++;
+	count_reply(a, RCODE_NOERROR, false);
+	start_reply(a, &e);
+	return finish_reply(a, &e, HEADER_TC, RCODE_NOERROR);
+}
+
 /* The question's TSIG. False: it is refused, with *len octets. */
 static bool admit_tsig(struct answer *a, size_t *len)
 {
@@ -122,7 +146,11 @@ static bool admit_tsig(struct answer *a, size_t *len)
 	}
 	switch (st) {
 	case ST_OK:
-		return true;
+		if (has_room(a)) {
+			return true;
+		}
+		*len = reply_no_room(a);
+		return false;
 	case ST_EREFUSED:
 		*len = reply_error(a, RCODE_NOTAUTH);
 		if (a->tsig == NULL) {

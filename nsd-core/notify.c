@@ -259,8 +259,9 @@ static void settle(struct notifier *n, struct target *t)
 	}
 }
 
-/* Where the TSIG of an answer stands; 0: it has none, or is no message. */
-static bool answer_tsig(struct bytes message, size_t *at)
+/* Is it an answer to what the target was told (RFC 1996 4.7)? *at: where its TSIG stands; 0: it has
+ * none. */
+static bool answer_fits(const struct target *t, struct bytes message, size_t *at)
 {
 	struct query q;
 	enum rcode rcode;
@@ -269,7 +270,8 @@ static bool answer_tsig(struct bytes message, size_t *at)
 	/* A question's parser, shown the answer as a question: it knows the rest of a message. */
 	memcpy(copy, message.data, message.len);
 	copy[2] &= 0x7f;
-	if (query_parse(copy, message.len, &q, &rcode) != QUERY_GOOD) {
+	if (query_parse(copy, message.len, &q, &rcode) != QUERY_GOOD || q.opcode != OPCODE_NOTIFY ||
+	    q.qtype != RR_SOA || !name_equal(query_name(&q), t->zone->name)) {
 		return false;
 	}
 	*at = q.tsig_at;
@@ -314,7 +316,7 @@ static void take_answer(struct notifier *n, struct bytes message, const struct s
 	struct target *t = &n->targets[n->by_id[be16_get(message.data)] - 1];
 	uint16_t flags = be16_get(message.data + 2);
 	if (!same_address(t->peer, from) || (flags & HEADER_QR) == 0 ||
-	    (flags >> 11 & 15) != OPCODE_NOTIFY || !answer_tsig(message, &at)) {
+	    !answer_fits(t, message, &at)) {
 		return;
 	}
 	if (t->tsig.key != NULL) {

@@ -1,5 +1,6 @@
 /* The configuration: what is read. */
 #include "hsm/hsm.h"
+#include "nsd-core/base/hmac.h"
 #include "nsd-core/conf_schema.h"
 #include "nsd-core/conf_value.h"
 
@@ -174,6 +175,59 @@ static void test_all_values(void **state)
 	assert_true(c->zones[1].watch);
 	assert_int_equal(c->zones[1].parent_count, 1);
 	assert_string_equal(c->zones[1].parent[0].text, "192.0.2.53@53");
+	conf_free(c);
+}
+
+static void test_remotes(void **state)
+{
+	struct conf *c = read_good(
+		"tsig-keys:\n"
+		"  - { name: One.Test, secret-file: one.secret }\n"
+		"  - { name: two.test., algorithm: hmac-sha1, secret-file: /two }\n"
+		"  - { name: three, algorithm: hmac-sha384, secret-file: 3 }\n"
+		"  - { name: four, algorithm: hmac-sha512, secret-file: 4 }\n"
+		"remotes:\n"
+		"  - { name: ns2, address: 192.0.2.2, tsig-key: TWO.test }\n"
+		"  - { name: far, address: [ \"2001:db8::1@5300\", 10.0.0.0/8, \"::/0\" ] }\n"
+		"  - { name: spare, address: 192.0.2.3/32 }\n"
+		"zones:\n"
+		"  - { name: a.test, file: a, secondaries: [ far, ns2 ] }\n"
+		"  - { name: b.test, file: b }\n");
+	const struct conf_peer *far = c->remotes[1].peers;
+
+	(void)state;
+	assert_int_equal(c->tsig_key_count, 4);
+	assert_memory_equal(c->tsig_keys[0].name, "\3one\4test", 10);
+	assert_string_equal(c->tsig_keys[0].secret_file, "/etc/signet/one.secret");
+	assert_string_equal(c->tsig_keys[1].secret_file, "/two");
+	assert_int_equal(c->tsig_keys[0].algorithm, HMAC_SHA256);
+	assert_int_equal(c->tsig_keys[1].algorithm, HMAC_SHA1);
+	assert_int_equal(c->tsig_keys[2].algorithm, HMAC_SHA384);
+	assert_int_equal(c->tsig_keys[3].algorithm, HMAC_SHA512);
+	assert_int_equal(c->remote_count, 3);
+	assert_string_equal(c->remotes[0].name, "ns2");
+	assert_int_equal(c->remotes[0].tsig_key, 1);
+	assert_int_equal(c->remotes[0].peer_count, 1);
+	assert_false(c->remotes[0].peers[0].is_range);
+	assert_string_equal(c->remotes[0].peers[0].at.text, "192.0.2.2@53");
+	assert_int_equal(c->remotes[1].tsig_key, -1);
+	assert_int_equal(c->remotes[1].peer_count, 3);
+	assert_string_equal(far[0].at.text, "2001:db8::1@5300");
+	assert_false(far[0].is_range);
+	assert_string_equal(far[1].at.text, "10.0.0.0/8");
+	assert_true(far[1].is_range && far[2].is_range);
+	assert_int_equal(far[1].prefix, 8);
+	assert_int_equal(far[2].prefix, 0);
+	assert_int_equal(far[2].at.addr.ss_family, AF_INET6);
+	assert_int_equal(c->remotes[2].peers[0].prefix, 32);
+	assert_int_equal(c->zones[0].secondary_count, 2);
+	assert_int_equal(c->zones[0].secondaries[0], 1);
+	assert_int_equal(c->zones[0].secondaries[1], 0);
+	assert_int_equal(c->zones[1].secondary_count, 0);
+	conf_free(c);
+	/* None of either is nothing to speak of. */
+	c = read_good("tsig-keys: []\nremotes: []\nzones: [ { name: a, file: a } ]\n");
+	assert_int_equal(c->tsig_key_count + c->remote_count, 0);
 	conf_free(c);
 }
 
@@ -473,6 +527,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_initial_values),
 		cmocka_unit_test(test_all_values),
+		cmocka_unit_test(test_remotes),
 		cmocka_unit_test(test_durations_and_sizes),
 		cmocka_unit_test(test_distance),
 		cmocka_unit_test_setup_teardown(test_files, set_up_folder, tear_down_folder),

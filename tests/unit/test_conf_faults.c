@@ -78,16 +78,12 @@ static const struct bad bad[] = {
 	{"null", "server:\n  nsid: ~\n" ZONE, "2:3:'nsid' has no value\n"},
 	{"section without value", "server:\n" ZONE, "1:1:'server' has no value\n"},
 	{"list without value", "zones:\n", "1:1:'zones' has no value\n"},
-	{"later",
-	 "server: { http: 127.0.0.1@9153, rate-limit: 0 }\ndkim: []\nremotes: []\n"
-	 "tsig-keys: []\n" ZONE,
+	{"later", "server: { http: 127.0.0.1@9153, rate-limit: 0 }\ndkim: []\n" ZONE,
 	 "1:11:'http' is not supported by this version\n"
 	 "1:33:'rate-limit' is not supported by this version\n"
-	 "2:1:'dkim' is not supported by this version\n"
-	 "3:1:'remotes' is not supported by this version\n"
-	 "4:1:'tsig-keys' is not supported by this version\n"},
-	{"later in zones", "zones:\n  - name: a.test\n    file: a\n    secondaries: [ b ]\n",
-	 "4:5:'secondaries' is not supported by this version\n"},
+	 "2:1:'dkim' is not supported by this version\n"},
+	{"later in zones", "zones:\n  - name: a.test\n    file: a\n    primaries: [ b ]\n",
+	 "4:5:'primaries' is not supported by this version\n"},
 
 	/* values */
 	{"map for a list", "zones: { name: a.test }\n",
@@ -243,6 +239,102 @@ static const struct bad bad[] = {
 	 "6:25:'signature-validity' is not longer than 'signature-refresh' (604800s)\n"},
 	{"policy twice", STORE POLICY "  - name: p\n    csk: { keystore: k }\n" ZONE,
 	 "6:11:policy 'p' is given twice\n"},
+
+	/* tsig-keys */
+	{"TSIG key without anything", "tsig-keys: [ {} ]\n" ZONE,
+	 "1:14:'name' is missing\n1:14:'secret-file' is missing\n"},
+	{"TSIG keys that are a map", "tsig-keys: { name: k }\n" ZONE,
+	 "1:12:'tsig-keys': expected a list, found a map\n"},
+	{"TSIG key that is a word", "tsig-keys: [ k ]\n" ZONE,
+	 "1:14:'tsig-keys': expected a map, found 'k'\n"},
+	{"a secret that stands there", "tsig-keys: [ { name: k, secret: AAAA } ]\n" ZONE,
+	 "1:14:'secret-file' is missing\n"
+	 "1:25:unknown key 'secret' in tsig-keys\n"},
+	{"TSIG key's name", "tsig-keys: [ { name: a..b, secret-file: s } ]\n" ZONE,
+	 "1:22:'name': a label is empty: 'a..b'\n"},
+	{"TSIG key's algorithm",
+	 "tsig-keys: [ { name: k, algorithm: hmac-md5, secret-file: s } ]\n" ZONE,
+	 "1:36:'algorithm': expected hmac-sha256, hmac-sha384, hmac-sha512 or hmac-sha1, found "
+	 "'hmac-md5'\n"},
+	{"TSIG key twice",
+	 "tsig-keys:\n  - { name: K.test, secret-file: s }\n"
+	 "  - { name: k.TEST., secret-file: t }\n" ZONE,
+	 "3:13:TSIG key 'k.TEST.' is given twice\n"},
+
+	/* remotes */
+	{"remote without anything", "remotes: [ {} ]\n" ZONE,
+	 "1:12:'name' is missing\n1:12:'address' is missing\n"},
+	{"remote that is a word", "remotes: [ r ]\n" ZONE,
+	 "1:12:'remotes': expected a map, found 'r'\n"},
+	{"remote twice",
+	 "remotes:\n  - { name: r, address: 192.0.2.1 }\n"
+	 "  - { name: r, address: 192.0.2.2 }\n" ZONE,
+	 "3:13:remote 'r' is given twice\n"},
+	{"remote without a name, and another",
+	 "remotes:\n  - { address: 192.0.2.1 }\n  - { address: 192.0.2.2 }\n" ZONE,
+	 "2:5:'name' is missing\n3:5:'name' is missing\n"},
+	{"no addresses", "remotes: [ { name: r, address: [] } ]\n" ZONE,
+	 "1:32:'address': expected an address, or a list of some, found a list\n"},
+	{"addresses in a map", "remotes: [ { name: r, address: { a: b } } ]\n" ZONE,
+	 "1:32:'address': expected an address, or a list of some, found a map\n"},
+	{"a remote's addresses",
+	 "remotes:\n  - name: r\n    address:\n      - ns.example\n      - 192.0.2.1@0\n"
+	 "      - 192.0.2.0/33\n      - \"2001:db8::/129\"\n      - 192.0.2.0/\n      - /24\n"
+	 "      - 192.0.2.0@53/24\n      - 192.0.2.0/24@53\n      - 192.0.2.0/-1\n"
+	 "      - 192.0.2.0/2x\n      - []\n" ZONE,
+	 "4:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found 'ns.example'\n"
+	 "5:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '192.0.2.1@0'\n"
+	 "6:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '192.0.2.0/33'\n"
+	 "7:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found "
+	 "'2001:db8::/129'\n"
+	 "8:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '192.0.2.0/'\n"
+	 "9:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '/24'\n"
+	 "10:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found "
+	 "'192.0.2.0@53/24'\n"
+	 "11:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found "
+	 "'192.0.2.0/24@53'\n"
+	 "12:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '192.0.2.0/-1'\n"
+	 "13:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found '192.0.2.0/2x'\n"
+	 "14:9:'address': expected ADDRESS, ADDRESS@PORT or ADDRESS/BITS, found a list\n"},
+	{"bits behind the prefix",
+	 "remotes:\n  - name: r\n    address: [ 192.0.2.1/24, 192.0.2.64/25, \"2001:db8::/31\",\n"
+	 "               0.0.0.1/0, \"::ffff:192.0.2.0/24\" ]\n" ZONE,
+	 "3:16:'address': 192.0.2.1/24: bits are set behind the prefix\n"
+	 "3:30:'address': 192.0.2.64/25: bits are set behind the prefix\n"
+	 "4:16:'address': 0.0.0.1/0: bits are set behind the prefix\n"
+	 "4:27:'address': ::ffff:192.0.2.0/24: bits are set behind the prefix\n"},
+	{"a remote's address twice",
+	 "remotes: [ { name: r, address: [ 192.0.2.1, 192.0.2.1@53, 192.0.2.0/24, 192.0.2.0/24 "
+	 "] } ]\n" ZONE,
+	 "1:45:'address': 192.0.2.1@53 is given twice\n"
+	 "1:73:'address': 192.0.2.0/24 is given twice\n"},
+	{"unknown TSIG key",
+	 "tsig-keys: [ { name: k, secret-file: s } ]\n"
+	 "remotes: [ { name: r, address: 192.0.2.1, tsig-key: l } ]\n" ZONE,
+	 "2:53:there is no TSIG key 'l'\n"},
+	{"a list for a TSIG key",
+	 "remotes: [ { name: r, address: 192.0.2.1, tsig-key: [ k ] } ]\n" ZONE,
+	 "1:53:'tsig-key': expected the name of a TSIG key, found a list\n"},
+	{"no name for a TSIG key",
+	 "remotes: [ { name: r, address: 192.0.2.1, tsig-key: a..b } ]\n" ZONE,
+	 "1:53:'tsig-key': expected the name of a TSIG key, found 'a..b'\n"},
+	{"unknown remote",
+	 "remotes: [ { name: r, address: 192.0.2.1 } ]\n"
+	 "zones: [ { name: a.test, file: a, secondaries: [ r, s, R ] } ]\n",
+	 "2:53:there is no remote 's'\n2:56:there is no remote 'R'\n"},
+	{"secondary twice",
+	 "remotes: [ { name: r, address: 192.0.2.1 } ]\n"
+	 "zones: [ { name: a.test, file: a, secondaries: [ r, r ] } ]\n",
+	 "2:53:'secondaries': r is given twice\n"},
+	{"no secondaries", "zones: [ { name: a.test, file: a, secondaries: [] } ]\n",
+	 "1:48:'secondaries': expected a list of names of remotes, found a list\n"},
+	{"one secondary, not a list",
+	 "remotes: [ { name: r, address: 192.0.2.1 } ]\n"
+	 "zones: [ { name: a.test, file: a, secondaries: r } ]\n",
+	 "2:48:'secondaries': expected a list of names of remotes, found 'r'\n"},
+	{"a map for a secondary",
+	 "zones: [ { name: a.test, file: a, secondaries: [ { name: r } ] } ]\n",
+	 "1:50:'secondaries': expected the name of a remote, found a map\n"},
 
 	/* zones */
 	{"no zone", "server: {}\n", "1:1:warning: no zone is configured\n"},

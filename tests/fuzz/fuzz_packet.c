@@ -1,6 +1,8 @@
-/* Any octets as a message, over UDP and TCP, to zones of every kind. Whatever comes, a reply keeps
- * to its room, reads well, and answers this message and no other. */
+/* Any octets as a message, over UDP and TCP, to zones of every kind, from a secondary. Whatever
+ * comes, a reply keeps to its room, reads well, and answers this message and no other; so do the
+ * messages of a transfer. */
 #include "nsd-core/query.h"
+#include "nsd-core/transfer.h"
 #include "tests/unit/answer_fixture.h"
 #include "tests/unit/answer_zones.h"
 
@@ -26,6 +28,62 @@ enum kind {
 	COLD, /* signed by us, and no signature is there yet */
 	KINDS,
 };
+
+/* Whoever asks is a secondary of all zones but the far one, which wants a key. */
+static const char CONF[] = "tsig-keys: [ { name: xfr.test, secret-file: s } ]\n"
+			   "remotes:\n"
+			   "  - { name: plain, address: 192.0.2.53 }\n"
+			   "  - { name: keyed, address: 192.0.2.54, tsig-key: xfr.test }\n"
+			   "zones:\n"
+			   "  - { name: example, file: a, secondaries: [ plain ] }\n"
+			   "  - { name: sub.example, file: a, secondaries: [ plain, keyed ] }\n"
+			   "  - { name: elsewhere, file: a, secondaries: [ keyed ] }\n"
+			   "  - { name: unloaded, file: a, secondaries: [ plain ] }\n";
+
+/* Who asks, and the keys: the one in the configuration, and one with a long name. */
+struct remotes {
+	struct conf *conf;
+	struct tsig_keys *keys;
+	struct conf_address peer;
+};
+
+static struct remotes remotes;
+
+static void remotes_init(void)
+{
+	static const uint8_t short_name[] = "\3xfr\4test";
+	uint8_t long_name[NAME_MAX_LEN];
+	uint8_t octets[32];
+	struct diags d;
+	uint8_t *p = long_name;
+	for (uint8_t i = 0; i < sizeof(octets); i++) {
+		octets[i] = i;
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		uint8_t len = i < 3 ? 63 : 56;
+		*p++ = len;
+		memset(p, 'k', len);
+		p += len;
+	}
+	*p = 0;
+	const struct tsig_secret secrets[] = {{short_name, HMAC_SHA256, {octets, sizeof(octets)}},
+					      {long_name, HMAC_SHA512, {octets, sizeof(octets)}}};
+	must(tsig_keys_new(secrets, 2, &remotes.keys) == ST_OK);
+	diags_init(&d, DIAGS_LIMIT);
+	must(conf_read_mem("/t.yaml", CONF, strlen(CONF), false, &remotes.conf, &d) == ST_OK);
+	diags_fini(&d);
+	must(conf_address_parse("192.0.2.53", 4000, &remotes.peer) == ST_OK);
+}
+
+static const struct conf_zone *zone_conf(const struct zone *z)
+{
+	for (size_t i = 0; i < remotes.conf->zone_count; i++) {
+		if (name_equal(remotes.conf->zones[i].name, z->name)) {
+			return &remotes.conf->zones[i];
+		}
+	}
+	abort();
+}
 
 struct database {
 	struct zone zones[ZONES];
@@ -58,6 +116,7 @@ static void database_init(struct database *d, enum kind kind)
 	fixture_zone(&d->zones[2], "elsewhere.", fixture_version("elsewhere.", FAR, false, false));
 	fixture_zone(&d->zones[3], "unloaded.", NULL);
 	for (unsigned i = 0; i < ZONES; i++) {
+		d->zones[i].conf = zone_conf(&d->zones[i]);
 		list[i] = &d->zones[i];
 	}
 	/* The child's side of the cut is served with one kind only, the parent's with the others.
@@ -147,17 +206,25 @@ static void check_reply(const uint8_t *in, size_t in_len, const uint8_t *out, si
 	must(!udp || opts == 1 || len <= DNS_UDP_MIN);
 }
 
-static void ask(struct database *d, enum answer_transport transport, enum answer_mode mode,
-		const uint8_t *data, size_t size, size_t room)
+static struct answer_env make_env(const struct database *d)
 {
-	static uint8_t out[ROOM_MAX + 1];
 	struct answer_env env = fixture_env(d->db);
-	struct answer_missing missing;
-	size_t len = SIZE_MAX;
+	env.conf = remotes.conf;
+	env.keys = remotes.keys;
 	env.nsid = "fuzz";
 	env.version = "signet";
 	env.identity = "fuzz";
 	env.want = never;
+	return env;
+}
+
+static void ask(struct database *d, enum answer_transport transport, enum answer_mode mode,
+		const uint8_t *data, size_t size, size_t room)
+{
+	static uint8_t out[ROOM_MAX + 1];
+	struct answer_env env = make_env(d);
+	struct answer_missing missing;
+	size_t len = SIZE_MAX;
 	out[room] = CANARY;
 	enum answer_result result =
 		answer_query(&env, transport, mode, data, size, out, room, &len, &missing);
@@ -176,6 +243,52 @@ static void ask(struct database *d, enum answer_transport transport, enum answer
 		must(transport == ANSWER_TCP || len <= ANSWER_UDP_SIZE);
 		check_reply(data, size, out, len, transport == ANSWER_UDP);
 		break;
+	case ANSWER_TRANSFER:
+		must(false); /* nobody is known to ask */
+	}
+}
+
+/* All of a transfer that was allowed, each message as an answer. */
+static void transfer_all(const struct answer_item *item)
+{
+	static uint8_t out[TRANSFER_ROOM];
+	struct transfer *t;
+	bool done = false;
+	if (item->zone->cur == NULL) {
+		return;
+	}
+	must(transfer_new(item->zone->cur, item, &t) == ST_OK);
+	while (!done) {
+		size_t len;
+		must(transfer_next(t, FIXTURE_NOW, out, &len, &done) == ST_OK);
+		must(len > 2 && len <= TRANSFER_ROOM);
+		for (size_t at = 0; at < len; at += 2U + be16_get(out + at)) {
+			size_t size = be16_get(out + at);
+			must(at + 2 + size <= len);
+			check_reply(item->in, item->in_len, out + at + 2, size, false);
+		}
+	}
+	transfer_free(t);
+}
+
+/* As it comes from a secondary. */
+static void ask_as_secondary(struct database *d, enum answer_transport transport,
+			     const uint8_t *data, size_t size)
+{
+	static uint8_t out[ROOM_MAX];
+	struct answer_env env = make_env(d);
+	struct answer_item item = {.in = data,
+				   .in_len = size,
+				   .out = out,
+				   .peer = (const struct sockaddr *)&remotes.peer.addr};
+	answer_batch(&env, transport, &item, 1, sizeof(out));
+	if (item.result == ANSWER_SEND) {
+		check_reply(data, size, out, item.out_len, transport == ANSWER_UDP);
+	} else if (item.result == ANSWER_TRANSFER) {
+		must(transport == ANSWER_TCP && item.refused == NULL);
+		transfer_all(&item);
+		size_t len = answer_fault(&env, &item, "too many transfers");
+		check_reply(data, size, out, len, false);
 	}
 }
 
@@ -184,6 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct database databases[KINDS];
 	if (databases[0].db == NULL) {
 		rcu_thread_register();
+		remotes_init();
 		for (unsigned i = 0; i < KINDS; i++) {
 			database_init(&databases[i], (enum kind)i);
 		}
@@ -191,6 +305,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < KINDS; i++) {
 		ask(&databases[i], ANSWER_UDP, ANSWER_FIRST, data, size, ROOM_MAX);
 		ask(&databases[i], ANSWER_TCP, ANSWER_LAST, data, size, DNS_UDP_MIN + size % 1024);
+		ask_as_secondary(&databases[i], ANSWER_UDP, data, size);
+		ask_as_secondary(&databases[i], ANSWER_TCP, data, size);
 	}
 	return 0;
 }

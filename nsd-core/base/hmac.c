@@ -42,7 +42,7 @@ static const char *digest_name(enum hmac_type type)
 enum status hmac_key_new(enum hmac_type type, struct bytes secret, struct hmac_key **out)
 {
 	enum status st = ST_ENOMEM;
-	char digest[8];
+	char digest[8] = "";
 	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	struct hmac_key *key = calloc(1, sizeof(*key));
 
@@ -55,7 +55,7 @@ enum status hmac_key_new(enum hmac_type type, struct bytes secret, struct hmac_k
 		goto out;
 	}
 	/* The parameter's type takes no constant text, though nobody writes to it. */
-	strcpy(digest, digest_name(type));
+	strncpy(digest, digest_name(type), sizeof(digest) - 1);
 	const OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
 		OSSL_PARAM_construct_end(),

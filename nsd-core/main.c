@@ -249,7 +249,6 @@ static void on_settled(void *ctx, const struct rrset *rs, enum status result)
 	workers_settled(s->workers, rs, result);
 }
 
-/* Everything up to the loop; what it has made is taken down by stop(). */
 static void on_published(void *ctx, const struct zone *z)
 {
 	const struct server *s = ctx;
@@ -275,6 +274,7 @@ static enum status start_keys(struct server *s, struct diags *d)
 	return st;
 }
 
+/* Everything up to the loop; what it has made is taken down by stop(). */
 static bool start(struct server *s)
 {
 	const struct conf_server *conf = &s->conf->server;

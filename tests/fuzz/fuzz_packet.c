@@ -56,8 +56,8 @@ static void remotes_init(void)
 	uint8_t octets[32];
 	struct diags d;
 	uint8_t *p = long_name;
-	for (uint8_t i = 0; i < sizeof(octets); i++) {
-		octets[i] = i;
+	for (size_t i = 0; i < sizeof(octets); i++) {
+		octets[i] = (uint8_t)i;
 	}
 	for (unsigned i = 0; i < 4; i++) {
 		uint8_t len = i < 3 ? 63 : 56;

@@ -129,7 +129,7 @@ def stand_back(server):
 
 def start_signet(ctx, path, tag):
     """Serving, on one CPU, its background threads standing back."""
-    server = ctx.crew.add(servers.make_signet_online(ctx, ctx.folder(f"signet{tag}"), {zones.APEX: path}, 1))
+    server = ctx.crew.start(lambda: servers.make_signet_online(ctx, ctx.folder(f"signet{tag}"), {zones.APEX: path}, 1))
     server.address = ctx.address
     servers.pin(server.child.pid, [ctx.server_cpu])
     stand_back(server)
@@ -173,7 +173,7 @@ def cold_round(ctx, path, count, n):
         rows["echo", kind] = cold_run_echo(ctx, echo, questions)
         rows[PACED, kind] = cold_run_echo(ctx, echo, questions, rows["signet", kind]["qps"])
         ctx.crew.stop(echo)
-    knot = ctx.crew.add(KnotOnline(ctx.folder(f"knot-cold-{n}"), {zones.APEX: path}, ctx.address))
+    knot = ctx.crew.start(lambda: KnotOnline(ctx.folder(f"knot-cold-{n}"), {zones.APEX: path}, ctx.address))
     knot.wait_ready([zones.APEX], timeout=servers.READY_S)
     servers.pin(knot.child.pid, [ctx.server_cpu])
     names = Names(ctx, count)

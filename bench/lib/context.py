@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,39 @@ PROGRAMS = ("nsd-core/signetd", "nsd-core/signetctl", "bench/echo")
 
 sys.path.insert(0, os.path.join(TOP, "tests", "functional"))
 os.environ.setdefault("SIGNET_BUILD", BUILD_DEFAULT)
+
+
+class Signals:
+    """What ends the benchmark from outside. Held back while a process is being started: an exception between its birth
+    and its place in the crew would leave it to nobody."""
+
+    def __init__(self):
+        self.held = False
+        self.came = None
+
+    def listen(self):
+        signal.signal(signal.SIGTERM, self.on_signal)
+        signal.signal(signal.SIGINT, self.on_signal)
+
+    def on_signal(self, number, frame):
+        del frame
+        self.came = number
+        if not self.held:
+            self.end()
+
+    def end(self):
+        raise SystemExit(128 + self.came)
+
+    def holding(self, make):
+        """make()'s result; a signal that came meanwhile has its effect then."""
+        self.held = True
+        try:
+            return make()
+        finally:
+            self.held = False
+
+
+SIGNALS = Signals()
 
 
 class Crew:
@@ -30,6 +64,13 @@ class Crew:
 
     def add(self, process):
         self.members.append(process)
+        return process
+
+    def start(self, make):
+        """The process that make() starts, as one of the crew."""
+        process = SIGNALS.holding(lambda: self.add(make()))
+        if SIGNALS.came is not None:
+            SIGNALS.end()
         return process
 
     def stop(self, *processes):

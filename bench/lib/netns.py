@@ -29,7 +29,7 @@ def enter(ctx):
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     ip("link", "set", "lo", "up")
-    holder = ctx.crew.add(Process([program("unshare"), "-n", program("sleep"), "infinity"], ctx.work, "holder"))
+    holder = ctx.crew.start(lambda: Process([program("unshare"), "-n", program("sleep"), "infinity"], ctx.work, "holder"))
     ours = os.readlink("/proc/self/ns/net")
     wait_for(lambda: os.readlink(f"/proc/{holder.child.pid}/ns/net") != ours, 10, "a namespace for the generator")
     ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", str(holder.child.pid))

@@ -90,7 +90,7 @@ def start(ctx, kind, zones, tag="", workers=1, pinned=True):
     """
     folder = ctx.folder(f"{kind}{tag}")
     before = time.monotonic()
-    server = ctx.crew.add(MAKERS[kind](ctx, folder, zones, workers))
+    server = ctx.crew.start(lambda: MAKERS[kind](ctx, folder, zones, workers))
     server.kind = kind
     server.address = ctx.address
     for zone in {next(iter(zones)), list(zones)[-1]}:
@@ -128,7 +128,7 @@ def wait_complete(server, zone):
 
 
 def start_echo(ctx, size, mode, tag=""):
-    echo = ctx.crew.add(Echo(ctx, ctx.folder(f"echo{tag}"), size, mode))
+    echo = ctx.crew.start(lambda: Echo(ctx, ctx.folder(f"echo{tag}"), size, mode))
     echo.wait_ready()
     pin(echo.child.pid, [ctx.server_cpu])
     return echo

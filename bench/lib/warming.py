@@ -41,7 +41,7 @@ def start(ctx, path, tag):
     token = Token(os.path.join(folder, "token"))
     conf = {"keystores": [token.keystore(sessions=SESSIONS)], "policies": [policy()],
             "zones": [{"name": zones.APEX, "file": path, "policy": "default"}]}
-    server = ctx.crew.add(Signet(folder, conf, env=token.env, server={"workers": 1}, timeout=servers.READY_S,
+    server = ctx.crew.start(lambda: Signet(folder, conf, env=token.env, server={"workers": 1}, timeout=servers.READY_S,
                                  listen=ctx.address))
     server.address = ctx.address
     return server

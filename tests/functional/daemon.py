@@ -88,7 +88,12 @@ class Signet(Server):
                         return b"READY=1" in s.recv(4096)
                     except TimeoutError:
                         return False
-                wait_for(ready, timeout, "signetd READY=1")
+                try:
+                    wait_for(ready, timeout, "signetd READY=1")
+                except BaseException:
+                    # Nobody has it yet who would end it.
+                    self.stop()
+                    raise
 
     def restart(self, **kw):
         self.stop()

@@ -28,7 +28,9 @@ static bool is_named(const struct probe *p, const struct hsm_id *id, const struc
 		const struct conf_key *key = keys[k].key;
 		struct hsm_id named = {.len = 0};
 		struct diags d;
-		if (!key->present || key->key == NULL || key->keystore != p->index) {
+		/* Of another keystore that is perhaps the same device, too. */
+		if (!key->present || key->key == NULL ||
+		    p->conf->keystores[key->keystore].type != p->conf->keystores[p->index].type) {
 			continue;
 		}
 		diags_init(&d, 1);
@@ -74,7 +76,14 @@ static bool let_go(const struct probe *p, const struct hsm_id *id, struct reply 
 	struct key_use use = {.zones = 0};
 	const char *name = p->conf->keystores[p->index].name;
 
-	enum status st = p->db != NULL ? key_let_go(p->db, name, id, clock_wall_s(), &use) : ST_OK;
+	if (p->db == NULL) {
+		reply_fail(r, EXIT_FAILED,
+			   "%s has no record of keys, so that nobody knows whether this one is in "
+			   "use: nothing is deleted",
+			   p->conf->server.state);
+		return false;
+	}
+	enum status st = key_let_go(p->db, name, id, clock_wall_s(), &use);
 	if (st == ST_EREFUSED) {
 		refuse_use(&use, r);
 	} else if (st != ST_OK) {

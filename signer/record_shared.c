@@ -172,11 +172,13 @@ static enum status entry_each(void *ctx, struct bytes at, struct bytes value)
 		return ST_EPARSE;
 	}
 	enum status st = key_decode(value, &key);
-	if (st != ST_OK || !key_is_same(&key, &l->key) || key.state == KEY_REMOVED) {
+	/* Whatever the keystore is called: two may be one device, and names change. */
+	bool same_id = key.id_len == l->key.id_len && memcmp(key.id, l->key.id, key.id_len) == 0;
+	if (st != ST_OK || !same_id || key.state == KEY_REMOVED) {
 		return st;
 	}
 	if (key.state == KEY_MADE) {
-		return note_place(&l->unused, at);
+		return key_is_same(&key, &l->key) ? note_place(&l->unused, at) : ST_OK;
 	}
 	if (l->use.zones++ == 0) {
 		memcpy(l->use.zone, at.data, at.len - 2);

@@ -169,8 +169,9 @@ static enum status kms_open(struct device *dev, struct fault *f)
 	if (atomic_load(&dev->kms.doubted) && dev->seen[0] != '\0') {
 		st = kms_call(&dev->kms, dev->http, "DescribeKey", dev->seen, about(dev->seen),
 			      NULL, f);
-		/* Of one key, which is not the keystore's fault. */
-		st = st != ST_OK && f->kind == FAULT_REQUEST ? ST_OK : st;
+		/* Of one key, which is not the keystore's fault; nor is it that only signing is
+		 * allowed. */
+		st = st == ST_EFATAL || (st != ST_OK && f->kind == FAULT_REQUEST) ? ST_OK : st;
 	}
 	pthread_mutex_unlock(&dev->calls);
 	return st;
@@ -400,6 +401,10 @@ static enum status kms_identify(struct device *dev, const char *ref, struct hsm_
 	pthread_mutex_lock(&dev->calls);
 	enum status st = kms_call(&dev->kms, dev->http, "DescribeKey", ref, about(ref), &got, f);
 	pthread_mutex_unlock(&dev->calls);
+	if (st == ST_EFATAL) {
+		/* Who may sign need not be allowed to look at every key. */
+		f->kind = FAULT_REQUEST;
+	}
 	if (st != ST_OK) {
 		return st;
 	}

@@ -250,3 +250,28 @@ def test_a_hanging_service_does_not_delay_the_end(run, tmp_path, kms, tls):
     begun = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - begun < 10
+
+
+def test_a_name_that_may_not_be_looked_up_is_its_own_fault(run, tmp_path, kms, tls):
+    """Rights are often given for one key: a policy that names another one takes no zone with it that signs."""
+    folder = tmp_path / "s"
+    os.makedirs(folder)
+    for name in ("example.com", "other.test"):
+        (folder / f"{name}.zone").write_text(ZONE.replace("example.com", name))
+    kms.rules.add("deny", "DescribeKey")
+    policies = [{"name": name, "ksk": {"keystore": "cloud", **key}, "zsk": {"keystore": "local"}}
+                for name, key in (("default", {}), ("named", {"key": "alias/somebody-elses"}))]
+    conf = {"keystores": [{"name": "cloud", "type": "aws-kms", "region": kms.region, "endpoint": kms.url, "ca-file": tls.ca},
+                          {"name": "local", "type": "file"}],
+            "policies": policies,
+            "zones": [{"name": "example.com", "file": "example.com.zone", "policy": "default"},
+                      {"name": "other.test", "file": "other.test.zone", "policy": "named"}]}
+    server = run(Signet, folder, conf, env={"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), **kms.allow()})
+    server.wait_complete("example.com")
+    wait_for(lambda: kms.requests["DescribeKey"] >= 2, 60, "another try")
+    assert "kms:DescribeKey" in server.ctl("zone", "show", "other.test").stdout
+    for serial in (2, 3):
+        (folder / "example.com.zone").write_text(ZONE.replace("hostmaster 1", f"hostmaster {serial}"))
+        server.ctl("zone", "reload", "example.com")
+        assert keystore(server)["state"] == "up", keystore(server)
+    server.wait_complete("example.com")

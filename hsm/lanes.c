@@ -140,6 +140,7 @@ static enum status lane_run(struct lane *lane, struct hsm_job *job)
 
 	if (st == ST_OK) {
 		ks->backoff_ms = 0;
+		ks->refusal[0] = '\0';
 	} else if (st == ST_EFATAL || st == ST_ECRYPTO) {
 		snprintf(ks->refusal, sizeof(ks->refusal), "%s", f.text);
 	}

@@ -250,6 +250,15 @@ static void warn_serial(struct making *m)
 		  m->serial);
 }
 
+/* Is there an RRset whose signatures are not on disk, or are no good any more? */
+static enum status note_unsigned(void *ctx, const struct node *n, struct rrset *rs)
+{
+	bool *lacks = ctx;
+
+	*lacks = *lacks || (signer_covers(n, rs) && rrset_sigs(rs) == NULL);
+	return ST_OK;
+}
+
 /* What the state directory has of a zone that is not served yet: its signatures, and its serial
  * where nothing has changed since. */
 static enum status restore(struct making *m)
@@ -260,8 +269,13 @@ static enum status restore(struct making *m)
 	if (m->b->base != NULL || m->keys == NULL) {
 		return ST_OK;
 	}
+	bool lacks = false;
 	enum status st = build_restore(m->b, m->draft, m->keys, m->serial, &same);
-	if (st != ST_OK || same || !last_serial(m, &last) || m->serial != last) {
+	/* Who has transferred this serial would never ask for what is signed anew. */
+	if (st == ST_OK && same && m->src->complete) {
+		st = draft_each_new(m->draft, note_unsigned, &lacks);
+	}
+	if (st != ST_OK || (same && !lacks) || !last_serial(m, &last) || m->serial != last) {
 		return st;
 	}
 	m->serial = serial_after(m, last);

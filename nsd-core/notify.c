@@ -4,7 +4,9 @@
 #include "nsd-core/base/digest.h"
 #include "nsd-core/encode.h"
 #include "nsd-core/log.h"
+#include "nsd-core/socket.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
@@ -354,12 +356,37 @@ static void on_received(uv_udp_t *socket, ssize_t len, const uv_buf_t *buf,
 	}
 }
 
+static bool is_local(const struct conf_address *a)
+{
+	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&a->addr;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->addr;
+
+	return a->addr.ss_family == AF_INET ? ntohl(in4->sin_addr.s_addr) >> 24 == 127
+					    : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+/* Secondaries know us by the address that we serve at: notifications leave from the first of these,
+ * where there is one that can be told from outside. */
+static struct sockaddr_storage source_address(const struct conf_server *conf, unsigned six)
+{
+	struct sockaddr_storage from = {.ss_family = six ? AF_INET6 : AF_INET};
+
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		const struct conf_address *a = &conf->listen[i];
+		if (a->addr.ss_family == from.ss_family && !socket_is_wildcard(a) && !is_local(a)) {
+			from = a->addr;
+			break;
+		}
+	}
+	/* The port stands at the same place in both families. */
+	((struct sockaddr_in *)&from)->sin_port = 0;
+	return from;
+}
+
 static bool open_socket(struct notifier *n, unsigned six)
 {
-	struct sockaddr_in any4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
-	const struct sockaddr *any =
-		six ? (const struct sockaddr *)&any6 : (const struct sockaddr *)&any4;
+	struct sockaddr_storage from = source_address(&n->conf->server, six);
+	const struct sockaddr *any = (const struct sockaddr *)&from;
 	uv_udp_t *s = &n->sockets[six];
 
 	uv_udp_init(n->loop, s);
@@ -401,6 +428,7 @@ void notifier_published(struct notifier *n, const struct zone *z)
 		n->pending += !t[i].pending;
 		t[i].pending = true;
 		t[i].tries = 0;
+		t[i].answer = NULL;
 		t[i].next_ms = now_ms;
 		t[i].serial = z->cur->serial;
 	}

@@ -81,8 +81,6 @@ static size_t conn_queued(const struct tcp_conn *c)
 	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->handle);
 }
 
-static void conn_resume(struct tcp_conn *c);
-
 static void on_written(uv_write_t *req, int status)
 {
 	struct tcp_conn *c = conn_of((uv_handle_t *)req->handle);
@@ -96,7 +94,7 @@ static void on_written(uv_write_t *req, int status)
 		return;
 	}
 	tcp_conn_touch(c);
-	conn_resume(c);
+	tcp_conn_resume(c);
 }
 
 static void conn_write_later(struct tcp_conn *c, const uint8_t *data, size_t len)
@@ -281,7 +279,7 @@ void tcp_conn_update(struct tcp_conn *c)
 }
 
 /* What was kept may be taken now. */
-static void conn_resume(struct tcp_conn *c)
+void tcp_conn_resume(struct tcp_conn *c)
 {
 	if (c->in_len > 0) {
 		size_t used = conn_take(c, c->in, c->in_len);
@@ -328,7 +326,7 @@ static void conn_received(struct tcp_conn *c, const uint8_t *data, size_t len)
 	} else if (used > 0) {
 		tcp_conn_update(c);
 	} else {
-		conn_resume(c);
+		tcp_conn_resume(c);
 	}
 }
 
@@ -383,6 +381,6 @@ void tcp_conn_reply(struct tcp_conn *c, const uint8_t *data, size_t len)
 		tcp_conn_touch(c);
 	}
 	if (!c->closing) {
-		conn_resume(c);
+		tcp_conn_resume(c);
 	}
 }

@@ -41,6 +41,8 @@ void tcp_conn_start(struct tcp_conn *c);
 void tcp_conn_touch(struct tcp_conn *c);
 /* Reads, does not, or closes, as the connection's state now asks. */
 void tcp_conn_update(struct tcp_conn *c);
+/* There may be room again: what was kept is taken up. Then as tcp_conn_update(). */
+void tcp_conn_resume(struct tcp_conn *c);
 /* A parked question's answer, with its length in front; len 0: there is none after all. */
 void tcp_conn_reply(struct tcp_conn *c, const uint8_t *data, size_t len);
 /* Freed when libuv has let go. */

@@ -100,7 +100,7 @@ static void on_written(uv_write_t *req, int status)
 	count_add(&x->worker->counts.transfers, 1);
 	c->transfers--;
 	transfer_drop(x);
-	tcp_conn_update(c);
+	tcp_conn_resume(c);
 }
 
 /* The next stretch is there. What cannot be made breaks the connection: the client then keeps what

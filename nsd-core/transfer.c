@@ -18,9 +18,10 @@ enum stage {
 };
 
 struct transfer {
-	struct version *version; /* a reference */
-	struct query query;	 /* of wire[] */
-	struct name_ref apex;	 /* the question's name, as it was asked */
+	struct version *version; /* a reference; NULL: all is made */
+	uint32_t serial;
+	struct query query;   /* of wire[] */
+	struct name_ref apex; /* the question's name, as it was asked */
 	struct tsig_session tsig;
 	bool whole; /* false: one SOA is all */
 	bool any;   /* a message was made */
@@ -100,6 +101,7 @@ enum status transfer_new(struct version *v, const struct answer_item *request,
 		}
 	}
 	t->version = version_ref(v);
+	t->serial = v->serial;
 	name_ref_init(&t->apex, query_name(&t->query));
 	btree_cursor_init(&t->cursor, &v->order);
 	t->whole = has_news(t);
@@ -124,7 +126,7 @@ void transfer_summary(const struct transfer *t, struct transfer_summary *out)
 	*out = (struct transfer_summary){.records = t->records,
 					 .octets = t->octets,
 					 .messages = t->messages,
-					 .serial = t->version->serial,
+					 .serial = t->serial,
 					 .whole = t->whole};
 }
 
@@ -322,5 +324,10 @@ enum status transfer_next(struct transfer *t, int64_t now_s, uint8_t *out, size_
 	t->octets += used;
 	*len = used;
 	*done = t->stage == STAGE_DONE;
+	if (*done) {
+		/* Here, and not on the thread that answers: it may be the last reference. */
+		version_unref(t->version);
+		t->version = NULL;
+	}
 	return ST_OK;
 }

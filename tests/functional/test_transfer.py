@@ -337,6 +337,37 @@ def test_many_at_once_beside_questions(tmp_path, run, keys):
     assert server.stop() == 0, server.text()
 
 
+def test_a_question_behind_transfers_is_answered(tmp_path, run, keys):
+    """Transfers of which nothing is read fill what a connection may owe: a question that comes then waits for them."""
+    server = start(run, tmp_path, keys, names=60000, remotes=[{"name": "here", "address": "127.0.0.1"}])
+    q = dns.message.make_query(ZONE, "AXFR", use_edns=False)
+    soa = dns.message.make_query(ZONE, "SOA")
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(60)
+        s.connect((server.address, server.port))
+        wire = q.to_wire()
+        s.sendall((struct.pack("!H", len(wire)) + wire) * 4)
+        looks = [0]
+
+        def still():
+            """Nothing more comes: the receiver is full, and so is all on the way to it."""
+            with open(f"/proc/{server.child.pid}/stat") as f:
+                looks.append(sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13]))
+            return len(looks) > 25 and len(set(looks[-20:])) == 1
+        wait_for(still, what="the server is at rest")
+        wire = soa.to_wire()
+        s.sendall(struct.pack("!H", len(wire)) + wire)
+        ends = 0
+        for data in frames(s):
+            if data[:2] == wire[:2]:
+                break
+            ends += 1
+        else:
+            raise AssertionError(f"closed after {ends} messages")
+    assert dns.message.from_wire(data).answer
+
+
 def test_stop_while_transferring(tmp_path, run, keys):
     key = keys.add("xfr.test.")
     server = start(run, tmp_path, keys, names=50000)

@@ -3,7 +3,9 @@
 import os
 import random
 import signal
+import time
 
+import dns.rdatatype
 import pytest
 
 import secondaries
@@ -121,3 +123,24 @@ def test_one_serial_one_content_over_kill(run, tmp_path, seed):
         serial = stage.serial()
         assert serial >= max(contents)
         assert contents.setdefault(serial, want) == want
+
+
+def test_what_is_signed_anew_at_a_start_has_a_new_serial(run, tmp_path):
+    """Signatures that ended while the server was down: who has the serial would not ask for others."""
+    path = str(tmp_path / "zone")
+    write(path, {"a": 1})
+    conf = {"remotes": [{"name": "away", "address": f"127.0.0.1@{free_port()}"}],
+            "keystores": [{"name": "local", "type": "file"}],
+            "policies": [{"name": "short", "csk": {"keystore": "local"}, "signature-validity": "6s", "signature-refresh": "3s"}],
+            "zones": [{"name": ZONE, "file": path, "policy": "short", "secondaries": ["away"]}]}
+    server = run(Signet, tmp_path, conf)
+    server.wait_complete(ZONE)
+    assert server.stop() == 0
+    server.run()
+    before = server.ask(ZONE, "SOA", do=True).answer
+    end = max(rr.expiration for rrset in before for rr in rrset if rr.rdtype == dns.rdatatype.RRSIG)
+    assert server.stop() == 0
+    wait_for(lambda: time.time() > end + 1, what="the end of the signatures")
+    server.run()
+    after = server.ask(ZONE, "SOA", do=True).answer
+    assert after[0][0].serial > before[0][0].serial

@@ -109,7 +109,6 @@ enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **o
 	return ST_OK;
 }
 
-/* RFC 4034 appendix B, for all algorithms but 1. */
 char *key_id_text(const uint8_t *id, size_t len, char *buf)
 {
 	if (len < 4 || memcmp(id, "arn:", 4) != 0) {
@@ -122,6 +121,7 @@ char *key_id_text(const uint8_t *id, size_t len, char *buf)
 	return buf;
 }
 
+/* RFC 4034 appendix B, for all algorithms but 1. */
 uint16_t dnskey_tag(const uint8_t *rdata, size_t len)
 {
 	uint32_t sum = 0;

@@ -1,5 +1,7 @@
 #include "signer/pass.h"
 
+#include "nsd-core/base/clock.h"
+
 #include <stdlib.h>
 #include <time.h>
 
@@ -8,6 +10,12 @@
 #define KEY_FAILURES 3
 /* How often a waiting builder looks at its stop flag. */
 #define WAIT_MS 50
+/* While workers sign for questions, a thread of a pass makes so many signatures at a time, and then
+ * waits until none was asked for in QUIET_MS, STAND_BACK_MS at most: a pass always gets on. */
+#define BURST	      8
+#define QUIET_MS      20
+#define STAND_BACK_MS 50
+#define STEP_MS	      5
 
 /* Enough to keep every lane of every keystore busy, and no more: a question finds its RRset either
  * unclaimed, or a few signatures away from being done. */
@@ -49,6 +57,7 @@ static enum status feed_init(struct feed *f, struct signer *s, struct version *v
 	f->stop = stop;
 	f->batch = batch;
 	f->limit = feed_limit(s, v->keys);
+	f->burst = 0;
 	f->incomplete = false;
 	f->other_count = 0;
 	return ST_OK;
@@ -62,6 +71,7 @@ void feed_split(const struct feed *of, struct feed *f)
 	f->stop = of->stop;
 	f->batch = of->batch;
 	f->limit = of->limit;
+	f->burst = 0;
 	f->incomplete = false;
 	f->other_count = 0;
 }
@@ -143,6 +153,31 @@ enum status feed_wait_others(struct feed *f)
 	return st;
 }
 
+static bool questions_sign(const struct signer *s)
+{
+	int64_t last = atomic_load_explicit(&s->answered_ms, memory_order_relaxed);
+	return last != 0 && clock_mono_ms() - last < QUIET_MS;
+}
+
+/* Keys in the process: a pass leaves the signing to the workers as long as questions want it, not
+ * only for the CPU's sake. OpenSSL 3.0 takes two locks of the whole process for the random number
+ * in each signature. Who wants to write and finds such a lock of glibc half taken, or half given
+ * back, spins: a worker that has just put a pass of lower priority off its CPU in such a moment
+ * keeps it off, and spins for as long as the scheduler lets it, milliseconds or seconds. */
+static void feed_stand_back(struct feed *f)
+{
+	if (++f->burst < BURST || !questions_sign(f->signer)) {
+		return;
+	}
+	f->burst = 0;
+	struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
+	for (int waited = 0;
+	     waited < STAND_BACK_MS && !feed_stopped(f) && questions_sign(f->signer);
+	     waited += STEP_MS) {
+		nanosleep(&step, NULL);
+	}
+}
+
 /* Can what signs this type be had, as far as this pass knows? */
 static bool feed_keys_work(struct feed *f, uint16_t type)
 {
@@ -191,6 +226,9 @@ enum status feed_rrset(struct feed *f, const struct node *n, struct rrset *rs)
 		st = feed_wait(f, f->limit);
 		if (st != ST_OK) {
 			return st;
+		}
+		if (rrsig_keys_in_process(f->keys, rs->type)) {
+			feed_stand_back(f);
 		}
 		if (!sign_claim(rs)) {
 			if (f->other_count == OTHERS_MAX) {

@@ -16,6 +16,7 @@ struct feed {
 	const _Atomic(bool) *stop;
 	struct sign_batch *batch; /* all threads' */
 	size_t limit;		  /* in flight */
+	unsigned burst;		  /* signatures since it last stood back */
 	bool incomplete;
 	struct rrset *others[OTHERS_MAX];
 	size_t other_count;

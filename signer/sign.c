@@ -333,6 +333,10 @@ enum status sign_start(struct signer *s, const struct sign_task *t)
 	struct sign *sign = NULL;
 	struct sigset *sigs = NULL;
 	if (rrsig_keys_in_process(t->version->keys, rs->type)) {
+		if (t->batch == NULL) {
+			atomic_store_explicit(&s->answered_ms, clock_mono_ms(),
+					      memory_order_relaxed);
+		}
 		enum status st = sign_here(t, &sigs);
 		sign_settle(s, rs, sigs, false, st);
 		return st;

@@ -27,6 +27,8 @@ struct signer {
 	pthread_cond_t moved; /* a signature in flight was made or failed */
 	unsigned waiting;     /* threads that wait for 'moved' */
 	_Atomic(uint64_t) made;
+	/* When a question's signature was last made on the thread that answers, in monotonic ms. */
+	_Atomic(int64_t) answered_ms;
 	unsigned helpers; /* threads that passes have started */
 };
 

@@ -1,6 +1,7 @@
 #include "tests/unit/engine_fixture.h"
 
 #include <sched.h>
+#include <time.h>
 
 /* Passes whose keys are in the process, on several threads. */
 
@@ -225,6 +226,32 @@ static void passes_and_questions_at_once(void **state)
 	}
 }
 
+static int64_t real_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A pass leaves the CPUs, and the locks of whoever signs, to questions; and gets on all the same:
+ * eight signatures of each thread in 50 ms. */
+static void a_pass_stands_back_for_questions(void **state)
+{
+	(void)state;
+	struct engine e;
+	big_start(&e, true, THREADS);
+	struct tally *t = tally_of(e.v);
+	size_t count = 5 * 8 * THREADS;
+	size_t last = t->count - 1;
+	/* The fixture's clock stands: it stays the last moment's question. */
+	assert_int_equal(signer_want(e.signer, e.v, t->nodes[last], t->rrsets[last], true), ST_OK);
+	int64_t began = real_ms();
+	assert_int_equal(signer_sign_list(e.signer, e.v, t->nodes, t->rrsets, count, NULL), ST_OK);
+	assert_true(real_ms() - began >= 4 * 50);
+	assert_int_equal(tally_of(e.v)->filled, count + 1);
+	engine_end(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +262,7 @@ int main(void)
 		cmocka_unit_test(a_pass_is_stopped),
 		cmocka_unit_test(a_pass_told_before_it_begins_signs_nothing),
 		cmocka_unit_test(passes_and_questions_at_once),
+		cmocka_unit_test(a_pass_stands_back_for_questions),
 	};
 	return cmocka_run_group_tests_name("signer_crew", tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 /* The floor of any UDP server: reads in batches, sends back what came, padded to a size, and does
  * nothing else.
  *
- * usage: echo PORT SIZE [block|poll [ADDRESS]]. Answers are SIZE octets, the question's first
- * octets with QR set and QDCOUNT kept, so that a DNS load generator counts them as replies. 'block'
- * waits in recvmmsg; 'poll' waits as a libuv server must, in epoll, and then reads without
- * blocking. Ends on SIGTERM, then says the mean batch on stderr. */
+ * usage: echo PORT SIZE [block|poll [ADDRESS [THREADS]]]. Answers are SIZE octets, the question's
+ * first octets with QR set and QDCOUNT kept, so that a DNS load generator counts them as replies.
+ * 'block' waits in recvmmsg; 'poll' waits as a libuv server must, in epoll, and then reads without
+ * blocking. Each thread has a socket of its own. Ends on SIGTERM, then says the mean batch on
+ * stderr. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,6 +24,7 @@
 #define BATCH	     64
 #define MESSAGE_MAX  4096
 #define HEADER_BYTES 12
+#define THREADS_MAX  4
 
 struct echo {
 	int fd;
@@ -47,6 +49,8 @@ static int open_socket(const char *address, uint16_t port)
 		return -1;
 	}
 	int room = 4 << 20;
+	int on = 1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
 		close(fd);
@@ -120,45 +124,80 @@ static void *loop_main(void *arg)
 	}
 }
 
-/* Ends the process while the loop's thread runs: it has nothing to give back. */
-static void say_and_exit(struct echo *e)
+/* Ends the process while the loops' threads run: they have nothing to give back. */
+static void say_and_exit(const struct echo *e, unsigned threads)
 {
-	uint64_t packets = atomic_load(&e->packets), batches = atomic_load(&e->batches);
+	uint64_t packets = 0;
+	uint64_t batches = 0;
+	for (unsigned i = 0; i < threads; i++) {
+		packets += atomic_load(&e[i].packets);
+		batches += atomic_load(&e[i].batches);
+	}
 	fprintf(stderr, "echo: %llu packets, mean batch %.2f\n", (unsigned long long)packets,
 		batches == 0 ? 0.0 : (double)packets / (double)batches);
 	_exit(0);
 }
 
+struct options {
+	const char *address;
+	uint16_t port;
+	bool poll;
+	size_t size;
+	unsigned threads;
+};
+
+static bool options_read(int argc, char **argv, struct options *out)
+{
+	const char *mode = argc > 3 ? argv[3] : "block";
+	out->poll = strcmp(mode, "poll") == 0;
+	if (argc < 3 || argc > 6 || (!out->poll && strcmp(mode, "block") != 0)) {
+		fprintf(stderr, "usage: echo PORT SIZE [block|poll [ADDRESS [THREADS]]]\n");
+		return false;
+	}
+	out->port = (uint16_t)strtoul(argv[1], NULL, 10);
+	out->size = (size_t)strtoul(argv[2], NULL, 10);
+	out->address = argc > 4 ? argv[4] : "127.0.0.1";
+	out->threads = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 1;
+	if (out->size < HEADER_BYTES || out->size > MESSAGE_MAX) {
+		fprintf(stderr, "echo: SIZE is %d to %d\n", HEADER_BYTES, MESSAGE_MAX);
+		return false;
+	}
+	if (out->threads < 1 || out->threads > THREADS_MAX) {
+		fprintf(stderr, "echo: THREADS is 1 to %d\n", THREADS_MAX);
+		return false;
+	}
+	return true;
+}
+
+static bool echo_start(struct echo *e, const struct options *o)
+{
+	pthread_t thread;
+	e->poll = o->poll;
+	e->size = o->size;
+	e->fd = open_socket(o->address, o->port);
+	return e->fd >= 0 && pthread_create(&thread, NULL, loop_main, e) == 0;
+}
+
 int main(int argc, char **argv)
 {
-	static struct echo e;
-	const char *mode = argc > 3 ? argv[3] : "block";
-	e.poll = strcmp(mode, "poll") == 0;
-	if (argc < 3 || argc > 5 || (!e.poll && strcmp(mode, "block") != 0)) {
-		fprintf(stderr, "usage: echo PORT SIZE [block|poll [ADDRESS]]\n");
+	static struct echo e[THREADS_MAX];
+	struct options o;
+	if (!options_read(argc, argv, &o)) {
 		return 2;
 	}
-	e.size = (size_t)strtoul(argv[2], NULL, 10);
-	if (e.size < HEADER_BYTES || e.size > MESSAGE_MAX) {
-		fprintf(stderr, "echo: SIZE is %d to %d\n", HEADER_BYTES, MESSAGE_MAX);
-		return 2;
-	}
-	e.fd = open_socket(argc > 4 ? argv[4] : "127.0.0.1", (uint16_t)strtoul(argv[1], NULL, 10));
-	if (e.fd < 0) {
-		perror("echo");
-		return 1;
-	}
-	/* A thread that waits for the signal leaves no moment in which the loop could miss it. */
+	/* A thread that waits for the signal leaves no moment in which a loop could miss it. */
 	sigset_t term;
-	pthread_t thread;
 	int sig;
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigaddset(&term, SIGINT);
-	if (pthread_sigmask(SIG_BLOCK, &term, NULL) != 0 ||
-	    pthread_create(&thread, NULL, loop_main, &e) != 0 || sigwait(&term, &sig) != 0) {
+	bool well = pthread_sigmask(SIG_BLOCK, &term, NULL) == 0;
+	for (unsigned i = 0; i < o.threads && well; i++) {
+		well = echo_start(&e[i], &o);
+	}
+	if (!well || sigwait(&term, &sig) != 0) {
 		perror("echo");
 		return 1;
 	}
-	say_and_exit(&e);
+	say_and_exit(e, o.threads);
 }

@@ -251,6 +251,8 @@ def reload_once(ctx, server, edit, probe):
     name, address = edit()
     before_mb, _ = settled_mb(pid)
     reset = peak_reset(pid)
+    # Counted as the peak is: what is shared with other programs is in both.
+    before_peak_mb = servers.peak_mb(pid) if reset else None
     cpu = cpu_s(pid)
     before = time.monotonic()
     ctl = subprocess.Popen([SIGNETCTL, "-c", server.conf_path, "zone", "reload", zones.APEX],
@@ -266,8 +268,9 @@ def reload_once(ctx, server, edit, probe):
     if ctl.returncode != 0:
         raise RuntimeError(f"signetctl zone reload: {ctl.returncode}: {said[-500:]}")
     after_mb, rest_s = settled_mb(pid)
-    return {"wall_s": wall, "cpu_s": cpu, "before_mb": before_mb, "peak_mb": servers.peak_mb(pid) if reset else None,
-            "after_mb": after_mb, "rest_s": rest_s}
+    peak_mb = servers.peak_mb(pid) if reset else None
+    return {"wall_s": wall, "cpu_s": cpu, "before_mb": before_mb, "peak_mb": peak_mb, "after_mb": after_mb,
+            "rest_s": rest_s, "peak_of_before": measure.ratio(peak_mb, before_peak_mb)}
 
 
 def reload_loaded(ctx, server, edit, probe, questions, rate):
@@ -287,6 +290,12 @@ def reload_loaded(ctx, server, edit, probe, questions, rate):
             "phases": {k: {**v["classes"]["warm"], "seconds": v["seconds"]} for k, v in phases.items()}}
 
 
+def loaded_rounds(rounds):
+    """Medians over rounds: a single one tells as much of what else the machine did."""
+    return {"wall_s": statistics.median(r["wall_s"] for r in rounds), "rounds": rounds,
+            "phases": {k: latency.merged([r["phases"][k] for r in rounds]) for k in rounds[0]["phases"]}}
+
+
 def reloads(ctx, names, load_s):
     """signet, one worker, bound to no CPU: the reading has what the machine has."""
     path = os.path.join(ctx.folder("edited"), "zone")
@@ -304,12 +313,13 @@ def reloads(ctx, names, load_s):
                 ctx.say(f"reload, {what}, round {n + 1}: {rows[-1]['wall_s']:.2f} s, {rows[-1]['before_mb']:.0f} MB, "
                         f"peak {rows[-1]['peak_mb'] or 0:.0f} MB, then {rows[-1]['after_mb']:.0f} MB")
             out[what] = {**medians(rows), "rounds": rows, "of_load": measure.ratio(medians(rows)["wall_s"], load_s),
-                         "peak_of_loaded": measure.ratio(max(r["peak_mb"] or 0 for r in rows), loaded_mb),
+                         "peak_of_before": max((x for x in (r["peak_of_before"] for r in rows) if x), default=None),
                          "after_of_loaded": measure.ratio(rows[-1]["after_mb"], loaded_mb)}
         rate = latency.SHARE * latency.capacity(ctx, server, questions)
         out["rate"] = rate
         for what, edit in zip(EDITS, (edited.add, edited.change)):
-            out[what]["half load"] = reload_loaded(ctx, server, edit, probe, questions, rate)
+            out[what]["half load"] = loaded_rounds([reload_loaded(ctx, server, edit, probe, questions, rate)
+                                                    for _ in range(ctx.rounds)])
             ctx.say(f"reload at {rate:.0f} questions/s, {what}: p99.9 " + ", ".join(
                 f"{k} {v['us']['p99.9']:.0f} us, lost {v['lost']}"
                 for k, v in out[what]["half load"]["phases"].items()))
@@ -375,15 +385,16 @@ def table(result):
     reload = result["reloads"]
     lines += ["", f"signet, the edited file read again ({reload['loaded_mb']:.0f} MB before the first); until the new "
               "record is answered.", "",
-              "| edit | wall, s | CPU, s | of the load | peak, MB | of loaded | afterwards, MB | of loaded |",
+              "| edit | wall, s | CPU, s | of the load | peak, MB | of before | afterwards, MB | of loaded |",
               "|---|---|---|---|---|---|---|---|"]
     for what in EDITS:
         r = reload[what]
         lines.append(f"| {what} | {r['wall_s']:.2f} | {r['cpu_s']:.2f} | {number(r['of_load'], '.2f')} | "
                      f"{number(max((x['peak_mb'] or 0 for x in r['rounds'])), '.0f')} | "
-                     f"{number(r['peak_of_loaded'], '.2f')} | {r['rounds'][-1]['after_mb']:.0f} | "
+                     f"{number(r['peak_of_before'], '.2f')} | {r['rounds'][-1]['after_mb']:.0f} | "
                      f"{number(r['after_of_loaded'], '.2f')} |")
-    lines += ["", f"Answers meanwhile, at half of what one worker can ({reload['rate']:.0f} a second), microseconds.",
+    lines += ["", f"Answers meanwhile, at half of what one worker can ({reload['rate']:.0f} a second), microseconds; "
+              "medians over the rounds, of `max` the greatest.",
               "", "| edit | phase | p50 | p90 | p99 | p99.9 | max | lost |", "|---|---|---|---|---|---|---|---|"]
     for what in EDITS:
         for phase, r in reload[what]["half load"]["phases"].items():
@@ -423,7 +434,7 @@ def judge(result):
         r = result["reloads"][what]
         during = r["half load"]["phases"]["reload"]
         out += [report.verdict(f"reload, {what}: time, of the load", r["of_load"], 1.3),
-                report.verdict(f"reload, {what}: peak of memory, of before", r["peak_of_loaded"], 1.6),
+                report.verdict(f"reload, {what}: peak of memory, of before", r["peak_of_before"], 1.6),
                 report.verdict(f"reload, {what}: memory afterwards, of before", r["after_of_loaded"], 1.05),
                 report.verdict(f"reload, {what}: p99.9 of answers at half load, ms", during["us"]["p99.9"] / 1000, 5),
                 report.verdict(f"reload, {what}: questions lost", during["lost"], 0)]

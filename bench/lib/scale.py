@@ -16,6 +16,7 @@ FLAT, WORKERS_LIMIT = 1.15, 1.1
 # With two workers the generator shares both CPUs: a fixed rate that leaves room for it, equal for each worker so that
 # batches are like, and all it can.
 RATES = {"all it can": None, "20,000/s a worker": 20000}
+ECHO = "workers of the echo"
 CLIENTS = 16           # flows: enough for the kernel to spread over two sockets
 
 
@@ -68,7 +69,7 @@ def by_zones(ctx):
 
 
 def by_workers(ctx):
-    """Both free to use both CPUs, as is the generator."""
+    """Both free to use both CPUs, as is the generator; and the echo in their place, which tells the kernel's part."""
     steps = {}
     names = min(ctx.names)
     cpus = [ctx.server_cpu, ctx.load_cpu]
@@ -80,6 +81,11 @@ def by_workers(ctx):
             for way, rate in RATES.items()}
     rows = ladder(ctx, "workers", steps, ways)
     ctx.crew.stop(*[server for server, _ in steps.values()])
+    size = rows[-1]["size"]["median"]
+    echoes = {workers: (servers.start_echo(ctx, size, "poll", f"-{workers}", workers, pinned=False), ask)
+              for workers, (_, ask) in steps.items()}
+    rows += ladder(ctx, ECHO, echoes, ways)
+    ctx.crew.stop(*[echo for echo, _ in echoes.values()])
     return rows
 
 
@@ -90,7 +96,7 @@ def run(ctx):
 def judge(result):
     out = []
     for r in result["rows"]:
-        if r["of_smallest"] == 1:
+        if r["of_smallest"] == 1 or r["axis"] == ECHO:
             continue
         limit = WORKERS_LIMIT if r["axis"] == "workers" else FLAT
         out.append(report.verdict(f"scale, {r['step']} {r['axis']}, {r['mix']}{r['way'] and ', ' + r['way']}: CPU a "

@@ -22,11 +22,11 @@ COMPLETE_S = 1800
 class Echo(Process):
     """bench/echo, which answers every packet with 'size' octets; mode: 'block' or 'poll'."""
 
-    def __init__(self, ctx, folder, size, mode):
+    def __init__(self, ctx, folder, size, mode, threads):
         self.port = free_port()
         self.address = ctx.address
-        super().__init__([ctx.program("bench/echo"), str(self.port), str(max(12, round(size))), mode, ctx.address],
-                         folder, f"echo-{mode}")
+        super().__init__([ctx.program("bench/echo"), str(self.port), str(max(12, round(size))), mode, ctx.address,
+                          str(threads)], folder, f"echo-{mode}")
 
     def wait_ready(self):
         """Until it sends back a packet."""
@@ -127,10 +127,11 @@ def wait_complete(server, zone):
     wait_for(complete, COMPLETE_S, f"{zone} completely signed")
 
 
-def start_echo(ctx, size, mode, tag=""):
-    echo = ctx.crew.start(lambda: Echo(ctx, ctx.folder(f"echo{tag}"), size, mode))
+def start_echo(ctx, size, mode, tag="", threads=1, pinned=True):
+    echo = ctx.crew.start(lambda: Echo(ctx, ctx.folder(f"echo{tag}"), size, mode, threads))
     echo.wait_ready()
-    pin(echo.child.pid, [ctx.server_cpu])
+    if pinned:
+        pin(echo.child.pid, [ctx.server_cpu])
     return echo
 
 

@@ -52,7 +52,7 @@ def test_udp_beside_the_peers(tmp_path):
 def test_tcp_scale_and_syscalls(tmp_path):
     result, _ = bench(tmp_path, "--only", "tcp,scale,syscalls")
     assert {r["way"] for r in result["tcp"]["rows"]} == {"kept", "one question each"}
-    assert {r["axis"] for r in result["scale"]["rows"]} == {"names", "zones", "workers"}
+    assert {r["axis"] for r in result["scale"]["rows"]} == {"names", "zones", "workers", "workers of the echo"}
     calls = {(r["server"], r["way"]): r["calls"] for r in result["syscalls"]["rows"]}
     assert calls["nsd", "UDP"]["sendto"] > 0 and calls["signet", "UDP"]["sendmmsg"] > 0
 

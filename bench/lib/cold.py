@@ -26,6 +26,7 @@ COLD_PER_S = 40000    # of a server that signs at openssl's rate
 WARM_NAMES = 1000
 WARM_SHARE = 0.4      # of the warm capacity, beside cold ones
 COLD_SHARE = 0.2      # of the cold capacity
+MORE_MAX = 2.5        # times as much more warm ones: no more than the worker can
 KINDS = ("hit", "nxdomain")
 # An answer that comes alone wakes the client, which costs the sender more than the packet: at full speed the client is
 # never asleep. What a cold answer is compared with is the echo at the rate that cold answers came.
@@ -211,6 +212,15 @@ def warm_questions(ctx, count):
     return path
 
 
+def tail_run(ctx, server, classes):
+    """One run: of the warm ones, and of the cold ones where there are any; with the share of a CPU that the worker had."""
+    before = worker_ns(server)
+    got = latency.ask(ctx, server, ctx.seconds, classes, do=True)
+    busy = (worker_ns(server) - before) / (ctx.seconds * 1e9)
+    rows = {name: {**row, "late_us": got["late_us"], "busy": busy} for name, row in got["classes"].items()}
+    return rows["warm"], rows.get("cold")
+
+
 def tail(ctx, path, count, cold_per_s):
     """Warm answers alone, beside cold ones, and alone with the worker as busy as beside cold ones."""
     server = start_signet(ctx, path, "-tail")
@@ -219,24 +229,30 @@ def tail(ctx, path, count, cold_per_s):
     measure.dnsperf(ctx, server, warm, do=True, once=True)
     capacity = latency.capacity(ctx, server, warm, do=True)
     rate, cold_rate = WARM_SHARE * capacity, COLD_SHARE * cold_per_s
+    more = COLD_SHARE * capacity
     runs = {phase: [] for phase in PHASES}
     beside = []
-    for n in range(ctx.rounds):
+    for n in range(ctx.rounds + 1):
         cold = names.take("hit", cold_rate * ctx.seconds * 1.1)
-        for phase, classes in ((PHASES[0], [("warm", rate, warm, False)]),
-                               (PHASES[1], [("warm", rate, warm, False), ("cold", cold_rate, cold, True)]),
-                               (PHASES[2], [("warm", rate + COLD_SHARE * capacity, warm, False)])):
-            got = latency.ask(ctx, server, ctx.seconds, classes, do=True)
-            runs[phase].append({**got["classes"]["warm"], "late_us": got["late_us"]})
-            if "cold" in got["classes"]:
-                beside.append(got["classes"]["cold"])
-        ctx.say(f"cold round {n + 1}, p99 of warm answers: " +
-                ", ".join(f"{p} {r[-1]['us']['p99']:.0f} us" for p, r in runs.items()))
+        rows = [tail_run(ctx, server, [("warm", rate, warm, False)]),
+                tail_run(ctx, server, [("warm", rate, warm, False), ("cold", cold_rate, cold, True)]),
+                tail_run(ctx, server, [("warm", rate + more, warm, False)])]
+        busy = [row["busy"] for row, _ in rows]
+        if n == 0:   # tells how many more warm ones keep the worker as busy
+            more *= min(max((busy[1] - busy[0]) / max(busy[2] - busy[0], 0.01), 0.5), MORE_MAX)
+            continue
+        for phase, (row, _) in zip(PHASES, rows):
+            runs[phase].append(row)
+        beside.append(rows[1][1])
+        ctx.say(f"cold round {n}, p99 of warm answers: " +
+                ", ".join(f"{p} {r[-1]['us']['p99']:.0f} us ({r[-1]['busy']:.0%})" for p, r in runs.items()))
     signatures = made(server)
     result = {"rate": rate, "cold_rate": cold_rate, "capacity": capacity,
               "cold": signatures < 2 * count * names.share(),
               "phases": {p: latency.merged(r) for p, r in runs.items()}, "cold answers": latency.merged(beside),
               "runs": runs}
+    for phase, rows in runs.items():
+        result["phases"][phase]["busy"] = statistics.median(r["busy"] for r in rows)
     for key in ("p99", "p99.9"):
         of = {phase: r["us"][key] for phase, r in result["phases"].items()}
         result[f"{key}_of_warm"] = measure.ratio(of[PHASES[1]], of[PHASES[0]])
@@ -289,12 +305,12 @@ def table(result):
                          f"{format(r['of_knot'], '.2f') if mine and r['of_knot'] else '-'} |")
     got = result["tail"]
     lines += ["", f"Warm answers at {got['rate']:.0f} a second ({WARM_SHARE:.0%} of what the worker can), beside "
-              f"{got['cold_rate']:.0f} cold ones, and with as much more warm ones instead; microseconds, medians of "
+              f"{got['cold_rate']:.0f} cold ones, and with more warm ones instead, until the worker is as busy; microseconds, medians of "
               "the rounds, of `max` the greatest." + ("" if got["cold"] else " (Some of the cold ones were warm.)"), "",
-              "| answers | p50 | p90 | p99 | p99.9 | max | lost |", "|---|---|---|---|---|---|---|"]
+              "| answers | p50 | p90 | p99 | p99.9 | max | lost | worker busy |", "|---|---|---|---|---|---|---|---|"]
     for phase, r in got["phases"].items():
-        lines.append(f"| {phase} | {latency.cells(r['us'])} | {r['lost']} |")
-    lines.append(f"| the cold ones | {latency.cells(got['cold answers']['us'])} | {got['cold answers']['lost']} |")
+        lines.append(f"| {phase} | {latency.cells(r['us'])} | {r['lost']} | {r['busy']:.0%} |")
+    lines.append(f"| the cold ones | {latency.cells(got['cold answers']['us'])} | {got['cold answers']['lost']} | |")
     return "\n".join(lines)
 
 

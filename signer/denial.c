@@ -1,5 +1,6 @@
 #include "signer/denial.h"
 
+#include "nsd-core/base/parallel.h"
 #include "zones/nsec3.h"
 #include "zones/rdata.h"
 
@@ -166,15 +167,23 @@ static void chain_fini(struct chain *c)
 	arena_fini(&c->names);
 }
 
-static enum status chain_add(struct chain *c, const struct node *n, const struct node *next)
+static enum status nsec_make(struct denial_types *types, uint32_t ttl, const struct node *n,
+			     const struct node *next, struct cutter *cutter, struct rrset **out)
 {
 	static const uint16_t own[2] = {RR_RRSIG, RR_NSEC};
 	uint8_t rdata[NSEC_RDATA_MAX];
-	struct rrset *nsec = NULL;
-	enum status st = denial_types_of(&c->types, n, own, 2);
+	enum status st = denial_types_of(types, n, own, 2);
 	if (st != ST_OK) {
 		return st;
 	}
+	size_t len = name_lower(rdata, node_name(next));
+	len += bitmap_encode(types->types, types->count, rdata + len);
+	return rrset_cut(cutter, RR_NSEC, ttl, (struct bytes){rdata, len}, out);
+}
+
+static enum status chain_add(struct chain *c, const struct node *n, const struct node *next)
+{
+	struct rrset *nsec = NULL;
 	if (c->count == c->room) {
 		size_t room = c->room == 0 ? 16 : c->room * 2;
 		struct chain_link *links = realloc(c->links, room * sizeof(*links));
@@ -189,9 +198,7 @@ static enum status chain_add(struct chain *c, const struct node *n, const struct
 	if (name == NULL) {
 		return ST_ENOMEM;
 	}
-	size_t len = name_lower(rdata, node_name(next));
-	len += bitmap_encode(c->types.types, c->types.count, rdata + len);
-	st = rrset_new(RR_NSEC, c->ttl, &(struct bytes){rdata, len}, 1, &nsec);
+	enum status st = nsec_make(&c->types, c->ttl, n, next, NULL, &nsec);
 	if (st != ST_OK) {
 		return st;
 	}
@@ -225,6 +232,37 @@ static enum status chain_whole(struct chain *c, const struct node *apex)
 		n = next;
 	} while ((n->flags & NODE_APEX) == 0);
 	return ST_OK;
+}
+
+/* The same of a zone that is new. */
+struct new_chain {
+	uint32_t ttl;
+	struct denial_types types[PARALLEL_MAX];
+};
+
+static enum status new_chain_make(void *ctx, unsigned part, const struct node *n,
+				  const struct node *next, struct cutter *cutter,
+				  struct rrset **out)
+{
+	struct new_chain *c = ctx;
+	struct rrset *nsec = NULL;
+	enum status st = nsec_make(&c->types[part], c->ttl, n, next, cutter, &nsec);
+	if (st == ST_OK) {
+		nsec->flags |= RRSET_GENERATED;
+		*out = nsec;
+	}
+	return st;
+}
+
+static enum status prepare_new_chain(struct draft *d, uint32_t ttl)
+{
+	struct new_chain c = {.ttl = ttl};
+	enum status st =
+		draft_make_chain(d, &(struct chain_maker){.make = new_chain_make, .ctx = &c});
+	for (size_t i = 0; i < PARALLEL_MAX; i++) {
+		free(c.types[i].types);
+	}
+	return st;
 }
 
 /* The NSEC of a name says what is at the name and which name comes next: it changes with its own
@@ -320,6 +358,9 @@ static enum status make_chain(struct draft *d, const uint8_t *apex, uint32_t ttl
 	}
 	if (st == ST_OK && denial != SIGN_NSEC) {
 		return nsec3_prepare(d, apex, ttl, denial == SIGN_NSEC3_OPT_OUT);
+	}
+	if (st == ST_OK && draft_base_find(d, apex) == NULL) {
+		return prepare_new_chain(d, ttl);
 	}
 	if (st == ST_OK) {
 		st = prune(d);

@@ -344,3 +344,34 @@ void btree_free(struct btree *t, uint64_t stamp)
 	free_page(t->root, stamp);
 	*t = (struct btree){0};
 }
+
+static const struct node **list_page(const struct btree_page *p, const struct node **out)
+{
+	if (p->level == 0) {
+		memcpy(out, page_nodes(p), p->count * sizeof(*out));
+		return out + p->count;
+	}
+	struct btree_page **children = page_children(p);
+	for (unsigned i = 0; i < p->count; i++) {
+		/* The pages were made one after the other, and lie where they may. */
+		if (i + 2U < p->count) {
+			__builtin_prefetch(children[i + 2]);
+		}
+		if (i + 1U < p->count && children[i + 1]->level == 0) {
+			const uint8_t *next = (const uint8_t *)page_nodes(children[i + 1]);
+			for (size_t at = 0; at < PAGE_ENTRIES_MAX * sizeof(*out);
+			     at += CACHE_LINE) {
+				__builtin_prefetch(next + at);
+			}
+		}
+		out = list_page(children[i], out);
+	}
+	return out;
+}
+
+void btree_list(const struct btree *t, const struct node **out)
+{
+	if (t->root != NULL) {
+		(void)list_page(t->root, out);
+	}
+}

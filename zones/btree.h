@@ -84,6 +84,9 @@ enum status btree_clear(struct btree *t, const struct cow *cow) MUST_USE;
 /* Frees the pages that have this stamp; 0: all. */
 void btree_free(struct btree *t, uint64_t stamp);
 
+/* All nodes in order, t->count of them. Their own memory is not touched. */
+void btree_list(const struct btree *t, const struct node **out);
+
 #define BTREE_DEPTH 12
 
 /* A place in a tree that does not change meanwhile. */

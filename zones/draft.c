@@ -451,3 +451,15 @@ size_t draft_node_count(const struct draft *d)
 {
 	return d->order.count;
 }
+
+size_t draft_list_room(const struct draft *d)
+{
+	return d->order.count + d->nsec3.count;
+}
+
+size_t draft_list(const struct draft *d, const struct node **out)
+{
+	btree_list(&d->order, out);
+	btree_list(&d->nsec3, out + d->order.count);
+	return draft_list_room(d);
+}

@@ -6,6 +6,7 @@
 #include "zones/version.h"
 
 struct draft;
+struct cutter;
 
 /* After ST_ENOMEM or ST_ELIMIT from a change, every further one fails too: the draft is then only
  * to be freed, and the base is as it was. */
@@ -71,10 +72,28 @@ enum status draft_each_nsec3(const struct draft *d,
 			     void *ctx) MUST_USE;
 /* How many draft_each_name() visits. */
 size_t draft_node_count(const struct draft *d);
+/* Those that draft_each_name() visits, and then those of draft_each_nsec3(), and how many. 'out'
+ * has room for draft_list_room(). */
+size_t draft_list(const struct draft *d, const struct node **out);
+size_t draft_list_room(const struct draft *d);
 
 /* Is the chain of NSEC owners kept from now on, whatever is applied? A draft that is not to have it
  * has no use for what it costs. ST_ENOMEM. */
 enum status draft_keep_chain(struct draft *d, bool keep) MUST_USE;
+
+/* Makes an RRset of type NSEC for 'n', whose successor in the chain is 'next'; 'cutter' as for
+ * rrset_cut(). Called for several names at once, in parts: 'part' is less than PARALLEL_MAX, and of
+ * one part it is one after the other. */
+struct chain_maker {
+	enum status (*make)(void *ctx, unsigned part, const struct node *n, const struct node *next,
+			    struct cutter *cutter, struct rrset **out);
+	void *ctx;
+};
+
+/* Of a settled draft without a base: every NODE_CHAIN node gets such an RRset, and no other node
+ * has one. Unsettles nothing where the RRsets are RRSET_GENERATED. ST_ENOTSUP: it has a base, or no
+ * names. */
+enum status draft_make_chain(struct draft *d, const struct chain_maker *maker) MUST_USE;
 
 /* Has anything changed against the base? */
 bool draft_changed(const struct draft *d);

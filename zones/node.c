@@ -65,6 +65,18 @@ void node_append(struct node *n, struct rrset *rs)
 	n->rrsets[n->rrset_count++] = rs;
 }
 
+void node_insert(struct node *n, struct rrset *rs)
+{
+	uint16_t *types = (uint16_t *)(uintptr_t)node_types(n);
+	unsigned at = n->rrset_count++;
+	for (; at > 0 && types[at - 1] > rs->type; at--) {
+		types[at] = types[at - 1];
+		n->rrsets[at] = n->rrsets[at - 1];
+	}
+	types[at] = rs->type;
+	n->rrsets[at] = rs;
+}
+
 void node_free(const struct node *n)
 {
 	if (n == NULL) {

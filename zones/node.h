@@ -25,6 +25,8 @@ struct rrset *node_embed(struct node *n, size_t offset);
 void node_assign(struct node *n, struct rrset *const *rrsets, size_t count);
 /* Behind those it has, whose types are less; there is room. */
 void node_append(struct node *n, struct rrset *rs);
+/* In the order of types, of which it has none like this; there is room. */
+void node_insert(struct node *n, struct rrset *rs);
 /* The node's part of its block. Its RRsets are the caller's business. Takes NULL. */
 void node_free(const struct node *n);
 /* That of an RRset inside. */

@@ -3,6 +3,7 @@
 #include "nsd-core/base/clock.h"
 #include "zones/node.h"
 #include "zones/rdata.h"
+#include "zones/slab.h"
 
 #include <stdlib.h>
 
@@ -123,6 +124,24 @@ enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, s
 	return st;
 }
 
+enum status rrset_cut(struct cutter *cutter, uint16_t type, uint32_t ttl, struct bytes rdata,
+		      struct rrset **out)
+{
+	size_t size = rrset_size(&rdata, 1);
+	if (cutter == NULL || size == 0 || size > SLAB_PIECE_MAX) {
+		return build(type, ttl, &rdata, 1, out);
+	}
+	struct rrset *rs = cutter_cut(cutter, size);
+	if (rs == NULL) {
+		return ST_ENOMEM;
+	}
+	rs->home = 0;
+	rrset_init(rs, type, ttl, &rdata, 1);
+	rs->flags = RRSET_CUT;
+	*out = rs;
+	return ST_OK;
+}
+
 enum status rrset_copy(const struct rrset *from, struct rrset **out)
 {
 	struct rrset *rs = malloc(sizeof(*rs) + from->size);
@@ -133,7 +152,7 @@ enum status rrset_copy(const struct rrset *from, struct rrset **out)
 	rs->count = from->count;
 	rs->ttl = from->ttl;
 	rs->size = from->size;
-	rs->flags = from->flags;
+	rs->flags = from->flags & (uint8_t)~RRSET_CUT;
 	rs->home = 0;
 	atomic_init(&rs->sig_state, SIG_EMPTY);
 	atomic_init(&rs->sig_wanted, 0);
@@ -149,6 +168,8 @@ void rrset_free(struct rrset *rs)
 		free(atomic_load_explicit(&rs->sigs, memory_order_acquire));
 		if (rs->home != 0) {
 			node_free_inside(rs);
+		} else if ((rs->flags & RRSET_CUT) != 0) {
+			slab_free_piece(rs);
 		} else {
 			free(rs);
 		}

@@ -6,6 +6,8 @@
 
 #include <stdatomic.h>
 
+struct cutter;
+
 /* The RRSIGs of one RRset: immutable once it stands in a slot. 'data' is 'count' times be16 length
  * and RRSIG RDATA (RFC 4034 3.1). */
 struct sigset {
@@ -44,6 +46,7 @@ struct rrset {
 };
 
 #define RRSET_GENERATED 0x01 /* made by signet, not in the file: DNSKEY, CDS, NSEC */
+#define RRSET_CUT	0x02 /* stands in a slab by itself (zones/slab.h) */
 
 /* An RRset from 'count' RDATAs (at least one) in any order: sorted, duplicates dropped. Heap;
  * rrset_free(). ST_ELIMIT: more than 65535 of them, or one longer than that. */
@@ -53,6 +56,9 @@ enum status rrset_new(uint16_t type, uint32_t ttl, const struct bytes *rdatas, s
  * 'home' is the caller's to set. */
 void rrset_init(struct rrset *rs, uint16_t type, uint32_t ttl, const struct bytes *sorted,
 		size_t count);
+/* Of one RDATA, in a slab; cutter NULL, or it is too long for that: on the heap. */
+enum status rrset_cut(struct cutter *cutter, uint16_t type, uint32_t ttl, struct bytes rdata,
+		      struct rrset **out) MUST_USE;
 /* 0: there are more than 65535. */
 size_t rrset_size(const struct bytes *rdatas, size_t count);
 /* The same records with an empty slot. */

@@ -343,6 +343,78 @@ static void an_edited_chain_is_that_of_a_zone_made_anew(void **state)
 	}
 }
 
+#define MANY 40000 /* names: NSECs are made in parts, and cut from blocks */
+
+struct links {
+	const struct node *last;
+	size_t records;
+};
+
+static enum status links_each(void *ctx, const struct node *n)
+{
+	struct links *l = ctx;
+	const struct rrset *nsec = node_rrset(n, RR_NSEC);
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		assert_true(i == 0 || n->rrsets[i - 1]->type < n->rrsets[i]->type);
+		assert_int_equal(node_types(n)[i], n->rrsets[i]->type);
+		l->records += n->rrsets[i]->count;
+	}
+	assert_int_equal(nsec != NULL, (n->flags & NODE_CHAIN) != 0);
+	if (nsec != NULL && l->last != NULL) {
+		const struct rrset *before = node_rrset(l->last, RR_NSEC);
+		assert_true(name_equal(rdata_at(before->data).data, node_name(n)));
+	}
+	l->last = nsec != NULL ? n : l->last;
+	return ST_OK;
+}
+
+static void a_zone_of_many_names_has_its_chain(void **state)
+{
+	(void)state;
+	struct keyset *ks = keys_new();
+	struct links l = {.last = NULL};
+	size_t size = sizeof(nasty) + (size_t)MANY * 40;
+	char *text = malloc(size);
+	assert_non_null(text);
+	size_t len = (size_t)snprintf(text, size, "%s", nasty);
+	for (size_t i = 0; i < MANY; i++) {
+		len += (size_t)snprintf(text + len, size - len, "h%05zu.%s AAAA ::1\n", i,
+					i % 3 == 0   ? "cut"
+					: i % 3 == 1 ? "ent"
+						     : "b.c");
+	}
+	struct version *v = version_from_text(APEX, text, NULL, ks, false);
+	assert_int_equal(version_walk(v, links_each, &l), ST_OK);
+	assert_int_equal(l.records, v->record_count);
+	assert_true(name_equal(rdata_at(node_rrset(l.last, RR_NSEC)->data).data, v->apex_name));
+	/* Most of what was cut is given up before the rest. */
+	struct version *next = version_from_text(APEX, nasty, v, ks, false);
+	version_succeed(v, next);
+	version_unref(v);
+	version_unref(next);
+	free(text);
+	keyset_unref(ks);
+}
+
+/* Where the file was not checked: at the apex it is replaced, and below a cut it goes. */
+static void the_files_own_nsecs_go(void **state)
+{
+	(void)state;
+	struct keyset *ks = keys_new();
+	char text[sizeof(nasty) + 256];
+	snprintf(text, sizeof(text),
+		 "%s@ NSEC wrong A\nmail NSEC wrong A\nns.cut NSEC wrong A\n"
+		 "only.cut NSEC wrong A\n",
+		 nasty);
+	struct version *v = version_from_text(APEX, text, NULL, ks, false);
+	struct version *w = version_from_text(APEX, nasty, NULL, ks, false);
+	chains_must_be_equal(v, w);
+	assert_int_equal(v->record_count, w->record_count);
+	version_unref(v);
+	version_unref(w);
+	keyset_unref(ks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +426,8 @@ int main(void)
 		cmocka_unit_test(an_edit_remakes_only_what_it_touches),
 		cmocka_unit_test(another_negative_ttl_remakes_the_chain),
 		cmocka_unit_test(an_edited_chain_is_that_of_a_zone_made_anew),
+		cmocka_unit_test(a_zone_of_many_names_has_its_chain),
+		cmocka_unit_test(the_files_own_nsecs_go),
 	};
 	return cmocka_run_group_tests_name("denial", tests, NULL, NULL);
 }

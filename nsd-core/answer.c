@@ -397,6 +397,7 @@ static void sign_plan(struct answer *a, struct plan *p, struct signing *s)
 		if (!item->sign || !signer_covers(item->node, item->rs)) {
 			continue;
 		}
+		item->set.signer = p->zones[item->zone].version->apex_name;
 		if (p->zones[item->zone].version->keys != NULL) {
 			sign_item(a, p, item, s);
 			continue;

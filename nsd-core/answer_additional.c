@@ -70,6 +70,7 @@ static bool add_addresses(struct additional *a, const struct plan_zone *z, const
 	struct encode_rrset r = {.owner = node_name(host), .ttl = rs->ttl, .rs = rs};
 	if (z->dnssec && signer_covers(host, rs)) {
 		r.sigs = signer_valid(rs, a->now);
+		r.signer = z->version->apex_name;
 		if (r.sigs == NULL && z->version->keys != NULL && !z->zone->ds_never_seen) {
 			return true;
 		}
@@ -141,7 +142,7 @@ bool plan_encode_additional(const struct plan *p, struct encoder *e, int64_t now
 	bool complete = true;
 	for (unsigned i = 0; i < p->item_count; i++) {
 		const struct plan_item *item = &p->items[i];
-		if (!item->additional || item->set.rs == NULL) {
+		if (!item->additional || item->set.only_sigs) {
 			continue;
 		}
 		if (item->section == SECTION_AUTHORITY) {

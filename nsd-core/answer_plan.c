@@ -117,7 +117,7 @@ static const uint8_t *plan_node(struct plan *p, const struct node *node, bool wi
 	}
 	struct plan_item *item = add_answer(p, node, rs != NULL ? rs : cname);
 	if (p->query->qtype == RR_RRSIG) {
-		item->set.rs = NULL;
+		item->set.only_sigs = true;
 		item->sign = true;
 	}
 	if (wildcard) {

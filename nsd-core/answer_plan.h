@@ -22,12 +22,11 @@ struct plan_item {
 	struct encode_rrset set; /* as it is to be written; of a synthesised CNAME owner and TTL */
 	const uint8_t *target;	 /* a synthesised CNAME's; else NULL */
 	const struct node *node; /* where rs stands */
-	struct rrset *rs; /* NULL: a synthesised CNAME. Where set.rs is NULL, only its signatures
-			     are wanted (QTYPE RRSIG) */
-	uint8_t section;  /* enum section */
-	uint8_t zone;	  /* index into plan->zones */
-	bool sign;	  /* its signatures are wanted */
-	bool additional;  /* the names in its RDATA want addresses */
+	struct rrset *rs;	 /* NULL: a synthesised CNAME */
+	uint8_t section;	 /* enum section */
+	uint8_t zone;		 /* index into plan->zones */
+	bool sign;		 /* its signatures are wanted */
+	bool additional;	 /* the names in its RDATA want addresses */
 };
 
 struct plan {

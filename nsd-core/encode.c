@@ -368,9 +368,31 @@ static bool put_records(struct encoder *e, const struct encode_rrset *r, uint16_
 	return put_plain(e, r, rs->type, (struct bytes){rs->data, rs->size}, rs->count, owner_at);
 }
 
+/* A signature that is kept without what the RRset and the zone say. */
+static bool put_short(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
+{
+	const struct sigset_short *sig = sigset_short(r->sigs);
+	size_t len = RRSIG_FIXED_LEN + sig->signer_len + (size_t)SIG_SHORT_LEN;
+	if (!put_head(e, r, RR_RRSIG, owner_at) || !has_room(e, 2 + len)) {
+		return false;
+	}
+	uint8_t *pos = e->pos;
+	be16_put(pos, (uint16_t)len);
+	sigset_put_fixed(r->sigs, r->rs, pos + 2);
+	pos += 2 + RRSIG_FIXED_LEN;
+	copy_short(pos, r->signer, sig->signer_len);
+	pos += sig->signer_len;
+	memcpy(pos, sig->signature, SIG_SHORT_LEN);
+	e->pos = pos + SIG_SHORT_LEN;
+	return true;
+}
+
 static bool put_signatures(struct encoder *e, const struct encode_rrset *r, uint16_t *owner_at)
 {
-	struct bytes data = {r->sigs->data, r->sigs->size};
+	if (sigset_is_short(r->sigs)) {
+		return put_short(e, r, owner_at);
+	}
+	struct bytes data = sigset_data(r->sigs, r->rs, r->signer, NULL);
 	return put_plain(e, r, RR_RRSIG, data, r->sigs->count, owner_at);
 }
 
@@ -380,7 +402,7 @@ bool encode_rrset(struct encoder *e, enum section section, const struct encode_r
 	uint16_t owner_at = r->owner_own > 0 ? 0 : r->owner_at;
 	unsigned count = 0;
 	bool ok = true;
-	if (r->rs != NULL) {
+	if (!r->only_sigs) {
 		ok = put_records(e, r, &owner_at);
 		count += r->rs->count;
 	}

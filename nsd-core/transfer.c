@@ -33,6 +33,7 @@ struct transfer {
 	const uint8_t *rdata; /* NULL: the RRset is not begun */
 	const uint8_t *end;
 	bool signatures;
+	uint8_t rrsig[SIGSET_BUF]; /* the RRSIG, where it is kept short */
 	uint64_t records, octets, messages;
 	uint16_t wire_len;
 	uint8_t wire[];
@@ -155,8 +156,9 @@ static bool enter_rrset(struct transfer *t)
 		t->signatures = false;
 		if (sigs != NULL) {
 			t->signatures = true;
-			t->rdata = sigs->data;
-			t->end = sigs->data + sigs->size;
+			struct bytes data = sigset_data(sigs, rs, t->version->apex_name, t->rrsig);
+			t->rdata = data.data;
+			t->end = data.data + data.len;
 			return true;
 		}
 	}

@@ -1,7 +1,5 @@
 #include "signer/signer.h"
 
-#include <stdlib.h>
-
 struct adopting {
 	const struct version *from;
 	size_t count;
@@ -36,11 +34,11 @@ static enum status adopt_each(void *ctx, const struct node *n, struct rrset *rs)
 	if (sigs == NULL) {
 		return ST_OK;
 	}
-	struct sigset *copy = malloc(sizeof(*copy) + sigs->size);
-	if (copy == NULL) {
-		return ST_ENOMEM;
+	struct sigset *copy;
+	enum status st = sigset_copy(sigs, &copy);
+	if (st != ST_OK) {
+		return st;
 	}
-	memcpy(copy, sigs, sizeof(*copy) + sigs->size);
 	atomic_store_explicit(&rs->sigs, copy, memory_order_release);
 	atomic_store(&rs->sig_state, SIG_FILLED);
 	a->count++;

@@ -5,9 +5,8 @@
 #include "nsd-core/base/store.h"
 #include "zones/rrset.h"
 
-#define ALG_ECDSAP256SHA256 13
-#define DNSKEY_LEN	    (4 + HSM_PUBLIC_LEN) /* RDATA of algorithm 13 */
-#define KEYSET_MAX	    8
+#define DNSKEY_LEN (4 + HSM_PUBLIC_LEN) /* RDATA of algorithm 13 */
+#define KEYSET_MAX 8
 
 enum key_role {
 	KEY_KSK,

@@ -55,11 +55,6 @@ uint32_t sign_ahead_s(const struct sign_params *p)
 	return ahead < AHEAD_MAX_S ? ahead : AHEAD_MAX_S;
 }
 
-bool rrsig_by_ksk(uint16_t type)
-{
-	return type == RR_DNSKEY || type == RR_CDS || type == RR_CDNSKEY;
-}
-
 /* When signatures of this type that expire then fall due. */
 static int64_t due_at(const struct sign_params *p, uint16_t type, int64_t expiration)
 {
@@ -86,14 +81,6 @@ const struct sigset *signer_valid(const struct rrset *rs, int64_t now)
 		return NULL;
 	}
 	return sigs;
-}
-
-bool signer_covers(const struct node *n, const struct rrset *rs)
-{
-	if ((n->flags & NODE_OCCLUDED) != 0 || rs->type == RR_RRSIG) {
-		return false;
-	}
-	return (n->flags & NODE_CUT) == 0 || rs->type == RR_DS || rs->type == RR_NSEC;
 }
 
 static const struct sign_params *version_params(const struct version *v)

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "signer/keys.h"
+#include "zones/rrset.h"
 
-#define RRSIG_FIXED_LEN 18 /* RDATA before the signer's name */
-#define RRSIG_HEAD_MAX	(RRSIG_FIXED_LEN + NAME_MAX_LEN)
-#define RRSIG_MAX	(RRSIG_HEAD_MAX + HSM_SIGNATURE_LEN)
+#define RRSIG_HEAD_MAX (RRSIG_FIXED_LEN + NAME_MAX_LEN)
+#define RRSIG_MAX      (RRSIG_HEAD_MAX + HSM_SIGNATURE_LEN)
 
 /* The RRSIG's RDATA without the signature, then the RRset in canonical form. Made once for an
  * RRset, then fitted to each key. */
@@ -27,7 +27,10 @@ enum status rrsig_input_digest(struct rrsig_input *in, const struct sign_params 
 			       uint8_t digest[HSM_DIGEST_LEN]) MUST_USE;
 
 /* Is this RRset the KSKs' to sign? */
-bool rrsig_by_ksk(uint16_t type);
+static inline bool rrsig_by_ksk(uint16_t type)
+{
+	return type == RR_DNSKEY || type == RR_CDS || type == RR_CDNSKEY;
+}
 /* The keys that sign RRsets of this type: DNSKEY, CDS and CDNSKEY are every active KSK's or CSK's,
  * all else is every active ZSK's or CSK's. Indexes into ks->keys; returns how many. */
 size_t rrsig_keys(const struct keyset *ks, uint16_t type, uint8_t out[KEYSET_MAX]);

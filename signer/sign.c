@@ -157,7 +157,7 @@ static enum status sign_assemble(struct sign *sign, struct sigset **out)
 		memcpy(part->rdata + part->head_len, part->job.signature, HSM_SIGNATURE_LEN);
 		rrsigs[i] = (struct bytes){part->rdata, part->head_len + (size_t)HSM_SIGNATURE_LEN};
 	}
-	return sigset_new(rrsigs, sign->count, out);
+	return sigset_new(sign->rs, sign->version->apex_name, rrsigs, sign->count, out);
 }
 
 /* Every part is in. */
@@ -319,7 +319,7 @@ static enum status sign_here(const struct sign_task *t, struct sigset **out)
 	}
 	rrsig_input_fini(&in);
 	if (st == ST_OK) {
-		st = sigset_new(rrsigs, count, out);
+		st = sigset_new(rs, t->version->apex_name, rrsigs, count, out);
 	}
 	for (size_t i = 0; st == ST_OK && t->batch != NULL && i < count; i++) {
 		batch_note_key(t->batch, which[i], true);

@@ -26,7 +26,13 @@ void signer_free(struct signer *s);
 
 /* Does this RRset of this node carry signatures? Not glue, not NS at a cut, not what is occluded.
  */
-bool signer_covers(const struct node *n, const struct rrset *rs);
+static inline bool signer_covers(const struct node *n, const struct rrset *rs)
+{
+	if ((n->flags & NODE_OCCLUDED) != 0 || rs->type == RR_RRSIG) {
+		return false;
+	}
+	return (n->flags & NODE_CUT) == 0 || rs->type == RR_DS || rs->type == RR_NSEC;
+}
 /* A valid signature set for an answer at wall time 'now', or NULL (empty or expired). */
 const struct sigset *signer_valid(const struct rrset *rs, int64_t now);
 

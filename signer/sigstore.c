@@ -156,6 +156,17 @@ static uint64_t mix_data(uint64_t h, const uint8_t *data, size_t len)
 	return h;
 }
 
+/* Signatures say of the data whether it has changed: no two begin with the same octets. */
+static uint64_t mix_sigs(uint64_t h, const struct sigset *s, const struct rrset *rs)
+{
+	h = mix(h, (uint64_t)s->expiration << 32 | s->inception);
+	if (sigset_is_short(s)) {
+		return mix(h, be64_get(sigset_short(s)->signature));
+	}
+	struct bytes data = sigset_data(s, rs, NULL, NULL);
+	return mix_data(h, data.data, data.len);
+}
+
 uint64_t chunk_state(uint64_t state, const struct node *n)
 {
 	uint64_t h = mix(mix(state, n->hash), n->flags & (uint8_t)~NODE_DRAFT);
@@ -163,9 +174,7 @@ uint64_t chunk_state(uint64_t state, const struct node *n)
 		const struct rrset *rs = n->rrsets[i];
 		const struct sigset *sigs = signer_covers(n, rs) ? rrset_sigs(rs) : NULL;
 		h = mix(mix(h, rs->type), rs->ttl);
-		/* Signatures say of the data whether it has changed. */
-		h = sigs != NULL ? mix_data(h, sigs->data, sigs->size)
-				 : mix_data(h, rs->data, rs->size);
+		h = sigs != NULL ? mix_sigs(h, sigs, rs) : mix_data(h, rs->data, rs->size);
 	}
 	return h != 0 ? h : 1;
 }

@@ -139,7 +139,7 @@ static enum status restore(struct load_part *p, const uint8_t *entry, const uint
 		memcpy(rdata[i] + in->head_len, sig + RRSIG_TIMES_TAG_LEN, HSM_SIGNATURE_LEN);
 		rrsigs[i] = (struct bytes){rdata[i], in->head_len + (size_t)HSM_SIGNATURE_LEN};
 	}
-	enum status st = sigset_new(rrsigs, count, &sigs);
+	enum status st = sigset_new(rs, p->of->zone->apex, rrsigs, count, &sigs);
 	if (st != ST_OK) {
 		return st;
 	}

@@ -74,10 +74,14 @@ static void put_u8(struct chunk_work *w, uint8_t v)
 }
 
 /* ST_ENOTSUP: not of our making; such ones come with the zone's file. */
-static enum status put_sigs(struct chunk_work *w, const uint8_t *id, const struct sigset *sigs)
+static enum status put_sigs(struct chunk_work *w, const uint8_t *id, const struct rrset *rs,
+			    const struct sigset *sigs)
 {
+	uint8_t buf[SIGSET_BUF];
+	struct bytes data = sigset_data(sigs, rs, w->zone->apex, buf);
+	const uint8_t *end = data.data + data.len;
 	size_t len = RRSIG_FIXED_LEN + w->zone->apex_len + HSM_SIGNATURE_LEN;
-	for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size; p = rdata_next(p)) {
+	for (const uint8_t *p = data.data; p < end; p = rdata_next(p)) {
 		if (rdata_at(p).len != len) {
 			return ST_ENOTSUP;
 		}
@@ -88,7 +92,7 @@ static enum status put_sigs(struct chunk_work *w, const uint8_t *id, const struc
 	}
 	put_value(w, id, SIG_ID_LEN);
 	put_u8(w, (uint8_t)sigs->count);
-	for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size; p = rdata_next(p)) {
+	for (const uint8_t *p = data.data; p < end; p = rdata_next(p)) {
 		const uint8_t *rdata = rdata_at(p).data;
 		put_value(w, rdata + RRSIG_AT_EXPIRATION, RRSIG_TIMES_TAG_LEN);
 		put_value(w, rdata + len - HSM_SIGNATURE_LEN, HSM_SIGNATURE_LEN);
@@ -112,7 +116,7 @@ static enum status encode_node(struct chunk_work *w, const struct node *n, uint1
 		if (sigs == NULL || *entries == UINT16_MAX) {
 			continue;
 		}
-		st = put_sigs(w, w->ids + (w->id_count - 1) * 32, sigs);
+		st = put_sigs(w, w->ids + (w->id_count - 1) * 32, rs, sigs);
 		if (st == ST_OK) {
 			++*entries;
 		} else if (st != ST_ENOTSUP) {

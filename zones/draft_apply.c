@@ -59,11 +59,11 @@ static enum status same_signatures(struct apply *a, const struct rrset *rs,
 	struct sigset *wanted;
 	enum status st = rdata_list_fill(&a->rdatas, a->c, rrsigs);
 	if (st == ST_OK) {
-		st = sigset_new(a->rdatas.items, rrsigs->count, &wanted);
+		st = sigset_new(rs, a->d->apex, a->rdatas.items, rrsigs->count, &wanted);
 	}
 	if (st == ST_OK) {
 		*same = sigset_equal(present, wanted);
-		free(wanted);
+		sigset_free(wanted);
 	}
 	return st;
 }

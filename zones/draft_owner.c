@@ -78,7 +78,7 @@ enum status rrset_take_rrsigs(struct rrset *rs, const struct content *c,
 	}
 	enum status st = rdata_list_fill(l, c, rrsigs);
 	if (st == ST_OK) {
-		st = sigset_new(l->items, rrsigs->count, &sigs);
+		st = sigset_new(rs, c->apex, l->items, rrsigs->count, &sigs);
 	}
 	if (st == ST_OK) {
 		atomic_init(&rs->sigs, sigs);

@@ -68,14 +68,15 @@ static enum status dump_record(struct dump *d, const char *head, uint16_t type, 
 }
 
 static enum status dump_data(struct dump *d, const char *owner, uint32_t ttl, uint16_t type,
-			     const uint8_t *data, size_t size)
+			     struct bytes data)
 {
 	char name[RRTYPE_TEXT_MAX];
 	char head[NAME_TEXT_MAX + RRTYPE_TEXT_MAX + 32];
 	enum status st = ST_OK;
 	snprintf(head, sizeof(head), "%s\t%u\tIN\t%s\t", owner, (unsigned)ttl,
 		 rrtype_to_text(type, name));
-	for (const uint8_t *p = data; st == ST_OK && p < data + size; p = rdata_next(p)) {
+	const uint8_t *end = data.data + data.len;
+	for (const uint8_t *p = data.data; st == ST_OK && p < end; p = rdata_next(p)) {
 		st = dump_record(d, head, type, rdata_at(p));
 	}
 	return st;
@@ -84,12 +85,14 @@ static enum status dump_data(struct dump *d, const char *owner, uint32_t ttl, ui
 static enum status dump_rrset(struct dump *d, const char *owner, const struct node *n,
 			      const struct rrset *rs)
 {
-	enum status st = dump_data(d, owner, rs->ttl, rs->type, rs->data, rs->size);
+	uint8_t buf[SIGSET_BUF];
+	enum status st = dump_data(d, owner, rs->ttl, rs->type, (struct bytes){rs->data, rs->size});
 	const struct sigset *sigs = rrset_sigs(rs);
 	bool covered = d->opt->covers == NULL || d->opt->covers(n, rs);
 	if (st == ST_OK && sigs != NULL && covered) {
 		/* An RRSIG's TTL is that of what it covers (RFC 4034 3). */
-		st = dump_data(d, owner, rs->ttl, RR_RRSIG, sigs->data, sigs->size);
+		st = dump_data(d, owner, rs->ttl, RR_RRSIG,
+			       sigset_data(sigs, rs, d->v->apex_name, buf));
 	}
 	return st;
 }

@@ -37,7 +37,7 @@ static size_t drop_duplicates(uint16_t type, struct bytes *rdatas, size_t count)
 	return kept;
 }
 
-static uint8_t *put_lengths_and_data(uint8_t *to, const struct bytes *items, size_t count)
+uint8_t *rdatas_put(uint8_t *to, const struct bytes *items, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		be16_put(to, (uint16_t)items[i].len);
@@ -49,8 +49,7 @@ static uint8_t *put_lengths_and_data(uint8_t *to, const struct bytes *items, siz
 	return to;
 }
 
-/* Octets that items take up, each with its length; 0: one is too long, or they are too many. */
-static size_t data_size(const struct bytes *items, size_t count)
+size_t rdatas_size(const struct bytes *items, size_t count)
 {
 	size_t size = 0;
 	if (count > UINT16_MAX) {
@@ -67,7 +66,7 @@ static size_t data_size(const struct bytes *items, size_t count)
 
 size_t rrset_size(const struct bytes *rdatas, size_t count)
 {
-	size_t size = data_size(rdatas, count);
+	size_t size = rdatas_size(rdatas, count);
 	return size == 0 ? 0 : sizeof(struct rrset) + size;
 }
 
@@ -81,7 +80,7 @@ void rrset_init(struct rrset *rs, uint16_t type, uint32_t ttl, const struct byte
 	atomic_init(&rs->sig_state, SIG_EMPTY);
 	atomic_init(&rs->sig_wanted, 0);
 	atomic_init(&rs->sigs, NULL);
-	rs->size = (uint32_t)(put_lengths_and_data(rs->data, sorted, count) - rs->data);
+	rs->size = (uint32_t)(rdatas_put(rs->data, sorted, count) - rs->data);
 }
 
 static enum status build(uint16_t type, uint32_t ttl, const struct bytes *sorted, size_t count,
@@ -165,7 +164,7 @@ enum status rrset_copy(const struct rrset *from, struct rrset **out)
 void rrset_free(struct rrset *rs)
 {
 	if (rs != NULL) {
-		free(atomic_load_explicit(&rs->sigs, memory_order_acquire));
+		sigset_free(atomic_load_explicit(&rs->sigs, memory_order_acquire));
 		if (rs->home != 0) {
 			node_free_inside(rs);
 		} else if ((rs->flags & RRSET_CUT) != 0) {
@@ -180,72 +179,4 @@ bool rrset_equal(const struct rrset *a, const struct rrset *b)
 {
 	return a->type == b->type && a->ttl == b->ttl && a->size == b->size &&
 	       memcmp(a->data, b->data, a->size) == 0;
-}
-
-static int compare_octets(const void *a, const void *b)
-{
-	const struct bytes *x = a;
-	const struct bytes *y = b;
-	int order = memcmp(x->data, y->data, x->len < y->len ? x->len : y->len);
-	if (order != 0) {
-		return order;
-	}
-	return x->len < y->len ? -1 : x->len > y->len;
-}
-
-static enum status sigset_build(struct bytes *rrsigs, size_t count, struct sigset **out)
-{
-	size_t size = data_size(rrsigs, count);
-	if (size == 0) {
-		return ST_EPARSE;
-	}
-	struct sigset *set = malloc(sizeof(*set) + size);
-	if (set == NULL) {
-		return ST_ENOMEM;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct rrsig sig;
-		enum status st = rrsig_parse(rrsigs[i], &sig);
-		if (st != ST_OK) {
-			free(set);
-			return st;
-		}
-		/* Times are serial numbers (RFC 4034 3.1.5). */
-		if (i == 0 || serial_gt(sig.inception, set->inception)) {
-			set->inception = sig.inception;
-		}
-		if (i == 0 || serial_gt(set->expiration, sig.expiration)) {
-			set->expiration = sig.expiration;
-		}
-	}
-	set->count = (uint16_t)count;
-	set->size = (uint32_t)size;
-	put_lengths_and_data(set->data, rrsigs, count);
-	*out = set;
-	return ST_OK;
-}
-
-enum status sigset_new(const struct bytes *rrsigs, size_t count, struct sigset **out)
-{
-	struct bytes few[SORT_ON_STACK];
-	struct bytes *sorted = few;
-	if (count > SORT_ON_STACK) {
-		sorted = malloc(count * sizeof(*sorted));
-		if (sorted == NULL) {
-			return ST_ENOMEM;
-		}
-	}
-	/* In one order, so that equal sets are equal octet for octet. */
-	memcpy(sorted, rrsigs, count * sizeof(*sorted));
-	qsort(sorted, count, sizeof(*sorted), compare_octets);
-	enum status st = sigset_build(sorted, count, out);
-	if (sorted != few) {
-		free(sorted);
-	}
-	return st;
-}
-
-bool sigset_equal(const struct sigset *a, const struct sigset *b)
-{
-	return a->size == b->size && memcmp(a->data, b->data, a->size) == 0;
 }

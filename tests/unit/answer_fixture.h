@@ -99,7 +99,7 @@ static inline struct sigset *fixture_sigset(const struct version *v, const struc
 		memset(p + 18 + len, (int)(0xa0 + i), 64);
 		list[i] = (struct bytes){p, 18 + len + 64};
 	}
-	must(sigset_new(list, count, &out) == ST_OK);
+	must(sigset_new(rs, v->apex_name, list, count, &out) == ST_OK);
 	return out;
 }
 

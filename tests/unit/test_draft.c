@@ -93,7 +93,7 @@ static void fill(struct rrset *rs, const char *rrsig_octets)
 	struct bytes b = {rdata, sizeof(rdata)};
 	be16_put(rdata, rs->type);
 	memcpy(rdata + 19, rrsig_octets, 4);
-	assert_int_equal(sigset_new(&b, 1, &set), ST_OK);
+	assert_int_equal(sigset_new(rs, wire("z.test").octets, &b, 1, &set), ST_OK);
 	atomic_store(&rs->sigs, set);
 	atomic_store(&rs->sig_state, SIG_FILLED);
 }

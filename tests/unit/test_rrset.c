@@ -1,5 +1,7 @@
 #include "version_fixture.h"
 
+#include "zones/slab.h"
+
 static void test_new_sorts_and_drops_duplicates(void **state)
 {
 	(void)state;
@@ -116,6 +118,8 @@ static void test_sigset(void **state)
 {
 	(void)state;
 	uint8_t buf[3][20];
+	static const uint8_t apex[] = "\1z";
+	struct rrset *rs = rrset_of(RR_A, 1, "abcd", 4);
 	struct sigset *set;
 	struct sigset *same;
 	/* Around the wrap of serial numbers. */
@@ -124,20 +128,20 @@ static void test_sigset(void **state)
 		rrsig(buf[1], 5, 20, 2),
 		rrsig(buf[2], 0xffffff00, 30, 3),
 	};
-	assert_int_equal(sigset_new(in, 3, &set), ST_OK);
+	assert_int_equal(sigset_new(rs, apex, in, 3, &set), ST_OK);
 	assert_int_equal(set->count, 3);
-	assert_int_equal(set->size, 66);
+	assert_false(sigset_is_short(set));
+	assert_int_equal(sigset_data(set, rs, apex, NULL).len, 66);
 	assert_int_equal(set->inception, 5);
 	assert_int_equal(set->expiration, 20);
 	struct bytes turned[3] = {in[2], in[0], in[1]};
-	assert_int_equal(sigset_new(turned, 3, &same), ST_OK);
+	assert_int_equal(sigset_new(rs, apex, turned, 3, &same), ST_OK);
 	assert_true(sigset_equal(set, same));
-	free(same);
-	assert_int_equal(sigset_new(turned, 2, &same), ST_OK);
+	sigset_free(same);
+	assert_int_equal(sigset_new(rs, apex, turned, 2, &same), ST_OK);
 	assert_false(sigset_equal(set, same));
 
 	/* The slot's signatures go with their RRset; a copy has none. */
-	struct rrset *rs = rrset_of(RR_A, 1, "abcd", 4);
 	struct rrset *copy;
 	rs->flags = RRSET_GENERATED;
 	atomic_store(&rs->sigs, set);
@@ -148,13 +152,76 @@ static void test_sigset(void **state)
 	assert_null(rrset_sigs(copy));
 	assert_int_equal(atomic_load(&copy->sig_state), SIG_EMPTY);
 	rrset_free(rs);
-	rrset_free(copy);
 
 	struct sigset *untouched = same;
 	in[1].len = 17;
-	assert_int_equal(sigset_new(in, 2, &same), ST_EPARSE);
+	assert_int_equal(sigset_new(copy, apex, in, 2, &same), ST_EPARSE);
 	assert_ptr_equal(same, untouched);
-	free(same);
+	sigset_free(same);
+	rrset_free(copy);
+}
+
+/* What is told from the RRset and the zone need not be kept, and what differs from these is. */
+static void test_sigset_short(void **state)
+{
+	(void)state;
+	static const uint8_t apex[] = "\1z\4test";
+	static const struct {
+		const char *name;
+		size_t at; /* an octet that is changed */
+		bool is_short;
+	} cases[] = {
+		{"as we make it", SIZE_MAX, true}, {"another type", 1, false},
+		{"another algorithm", 2, false},   {"other labels", 3, true},
+		{"another TTL", 7, false},	   {"another expiration", 11, true},
+		{"another inception", 15, true},   {"another tag", 17, true},
+		{"another signer", 19, false},	   {"another signature", 60, true},
+	};
+	struct rrset *rs = rrset_of(RR_A, 5, "abcd", 4);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t rdata[18 + sizeof(apex) + 64] = {0, RR_A, 13, 2, 0, 0, 0, 5};
+		uint8_t buf[SIGSET_BUF];
+		struct sigset *set;
+		struct sigset *copy;
+		struct cutter c = {NULL, 0};
+		print_message("%s\n", cases[i].name);
+		memcpy(rdata + 18, apex, sizeof(apex));
+		memset(rdata + 18 + sizeof(apex), 0xab, 64);
+		if (cases[i].at != SIZE_MAX) {
+			rdata[cases[i].at]++;
+		}
+		struct bytes one = {rdata, sizeof(rdata)};
+		assert_int_equal(sigset_new(rs, apex, &one, 1, &set), ST_OK);
+		assert_int_equal(sigset_is_short(set), cases[i].is_short);
+		struct bytes data = sigset_data(set, rs, apex, buf);
+		assert_int_equal(data.len, 2 + sizeof(rdata));
+		assert_int_equal(be16_get(data.data), sizeof(rdata));
+		assert_memory_equal(data.data + 2, rdata, sizeof(rdata));
+		assert_int_equal(sigset_copy(set, &copy), ST_OK);
+		assert_true(sigset_equal(set, copy));
+		sigset_free(copy);
+		if (cases[i].is_short) {
+			const struct sigset_fields f = {
+				.inception = set->inception,
+				.expiration = set->expiration,
+				.tag = sigset_short(set)->tag,
+				.labels = set->labels,
+				.signer_len = sizeof(apex),
+				.signature = rdata + 18 + sizeof(apex),
+			};
+			assert_int_equal(sigset_cut(&c, &f, &copy), ST_OK);
+			cutter_fini(&c);
+			assert_true(sigset_equal(set, copy));
+			sigset_free(copy);
+		}
+		/* One octet of another, whichever, is another. */
+		rdata[sizeof(rdata) - 1]++;
+		assert_int_equal(sigset_new(rs, apex, &one, 1, &copy), ST_OK);
+		assert_false(sigset_equal(set, copy));
+		sigset_free(copy);
+		sigset_free(set);
+	}
+	rrset_free(rs);
 }
 
 int main(void)
@@ -164,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_new_limits),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_sigset),
+		cmocka_unit_test(test_sigset_short),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,8 +100,9 @@ static enum status verify_node(void *ctx, const struct node *n)
 		assert_non_null(sigs);
 		uint8_t which[KEYSET_MAX];
 		assert_int_equal(sigs->count, rrsig_keys(c->ks, rs->type, which));
-		for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size;
-		     p = rdata_next(p)) {
+		uint8_t buf[SIGSET_BUF];
+		struct bytes data = sigset_data(sigs, rs, c->ks->apex, buf);
+		for (const uint8_t *p = data.data; p < data.data + data.len; p = rdata_next(p)) {
 			ldns_rr_list *list = to_list(node_name(n), rs);
 			ldns_rr *rrsig = to_ldns(node_name(n), RR_RRSIG, rs->ttl, rdata_at(p));
 			ldns_status st =

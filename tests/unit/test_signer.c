@@ -44,7 +44,9 @@ static void signed_by(const struct rrset *rs, const struct keyset *ks, char *out
 {
 	const struct sigset *sigs = rrset_sigs(rs);
 	assert_non_null(sigs);
-	for (const uint8_t *p = sigs->data; p < sigs->data + sigs->size; p = rdata_next(p)) {
+	uint8_t buf[SIGSET_BUF];
+	struct bytes data = sigset_data(sigs, rs, ks->apex, buf);
+	for (const uint8_t *p = data.data; p < data.data + data.len; p = rdata_next(p)) {
 		struct rrsig sig;
 		assert_int_equal(rrsig_parse(rdata_at(p), &sig), ST_OK);
 		for (size_t i = 0; i < ks->count; i++) {

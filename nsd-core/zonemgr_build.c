@@ -21,6 +21,7 @@ struct making {
 	uint32_t file_serial;
 	bool has_file_serial;
 	uint32_t serial; /* of the new version */
+	bool whole;	 /* all signatures were on disk */
 	int64_t start_ms;
 	/* What must be signed before publication. */
 	const struct node **nodes;
@@ -250,32 +251,21 @@ static void warn_serial(struct making *m)
 		  m->serial);
 }
 
-/* Is there an RRset whose signatures are not on disk, or are no good any more? */
-static enum status note_unsigned(void *ctx, const struct node *n, struct rrset *rs)
-{
-	bool *lacks = ctx;
-
-	*lacks = *lacks || (signer_covers(n, rs) && rrset_sigs(rs) == NULL);
-	return ST_OK;
-}
-
 /* What the state directory has of a zone that is not served yet: its signatures, and its serial
  * where nothing has changed since. */
 static enum status restore(struct making *m)
 {
+	struct sigstore_loaded got;
 	uint32_t last = 0;
-	bool same = false;
 
 	if (m->b->base != NULL || m->keys == NULL) {
 		return ST_OK;
 	}
-	bool lacks = false;
-	enum status st = build_restore(m->b, m->draft, m->keys, m->serial, &same);
+	enum status st = build_restore(m->b, m->draft, m->keys, m->serial, &got);
 	/* Who has transferred this serial would never ask for what is signed anew. */
-	if (st == ST_OK && same && m->src->complete) {
-		st = draft_each_new(m->draft, note_unsigned, &lacks);
-	}
-	if (st != ST_OK || (same && !lacks) || !last_serial(m, &last) || m->serial != last) {
+	bool keeps = st == ST_OK && got.same && (got.lacking == 0 || !m->src->complete);
+	if (st != ST_OK || keeps || !last_serial(m, &last) || m->serial != last) {
+		m->whole = st == ST_OK && got.lacking == 0;
 		return st;
 	}
 	m->serial = serial_after(m, last);
@@ -457,7 +447,7 @@ static enum status finish(struct making *m)
 		size_t adopted;
 		st = signer_adopt(m->draft, b->unfinished, &adopted);
 	}
-	if (st == ST_OK && m->keys != NULL) {
+	if (st == ST_OK && m->keys != NULL && !m->whole) {
 		st = draft_each_new(m->draft, list_rrset, m);
 	}
 	if (st == ST_OK) {

@@ -122,10 +122,10 @@ enum status content_serial(struct content *c, const uint32_t *put, uint32_t *ser
 /* ST_EREFUSED where the draft has lost more than half of the base's names. */
 enum status build_check_loss(struct build *b, struct draft *d) MUST_USE;
 
-/* zonemgr_restore.c: fills the slots of a zone's first draft from the disk. *same: its content is
- * the one that was served with this serial. Faults of the store are warnings. */
+/* zonemgr_restore.c: fills the slots of a zone's first draft from the disk. out->same: its content
+ * is the one that was served with this serial. Faults of the store are warnings. */
 enum status build_restore(struct build *b, struct draft *d, const struct keyset *keys,
-			  uint32_t serial, bool *same) MUST_USE;
+			  uint32_t serial, struct sigstore_loaded *out) MUST_USE;
 
 /* Signs what v lacks; sees to the record when v is complete. */
 struct warming {

@@ -1,48 +1,27 @@
 /* What a zone's first version finds on disk. */
 #include "nsd-core/zonemgr_build.h"
 
+#include "nsd-core/base/bulk.h"
 #include "nsd-core/base/clock.h"
 
-#include <stdlib.h>
-
-struct items {
-	struct sigstore_item *all;
-	size_t count, room;
-};
-
-static enum status collect(void *ctx, const struct node *n, struct rrset *rs)
-{
-	struct items *l = ctx;
-
-	if (l->count == l->room) {
-		size_t room = l->room == 0 ? 64 : l->room * 2;
-		struct sigstore_item *grown = realloc(l->all, room * sizeof(*grown));
-		if (grown == NULL) {
-			return ST_ENOMEM;
-		}
-		l->all = grown;
-		l->room = room;
-	}
-	l->all[l->count++] = (struct sigstore_item){n, rs};
-	return ST_OK;
-}
-
 enum status build_restore(struct build *b, struct draft *d, const struct keyset *keys,
-			  uint32_t serial, bool *same)
+			  uint32_t serial, struct sigstore_loaded *out)
 {
 	struct build_source *src = b->src;
-	struct items l = {.all = NULL};
-	struct sigstore_loaded got = {.same = false};
+	struct sigstore_loaded got = {.lacking = SIZE_MAX};
 	char zone[NAME_TEXT_MAX];
 
-	*same = false;
+	*out = got;
 	if (src->kept == NULL) {
 		return ST_OK;
 	}
-	enum status st = draft_each_new(d, collect, &l);
+	size_t size = (draft_list_room(d) + 1) * sizeof(struct node *);
+	const struct node **nodes = bulk_alloc(size);
+	enum status st = nodes == NULL ? ST_ENOMEM : ST_OK;
 	if (st == ST_OK) {
-		enum status read = sigstore_load(src->signatures, src->kept, l.all, l.count, keys,
-						 serial, clock_wall_s(), &got);
+		enum status read =
+			sigstore_load(src->signatures, src->kept, nodes, draft_list(d, nodes), keys,
+				      serial, clock_wall_s(), &got);
 		/* A zone is served without them all the same. */
 		if (read != ST_OK) {
 			diags_warn(&b->diags, "zone %s: signatures on disk cannot be read: %s",
@@ -54,9 +33,9 @@ enum status build_restore(struct build *b, struct draft *d, const struct keyset 
 				   name_to_text(src->apex, zone), got.damaged);
 		}
 	}
-	free(l.all);
+	bulk_free(nodes, size);
 	if (st == ST_OK) {
-		*same = got.same;
+		*out = got;
 		b->restored = got.filled;
 	}
 	return st;

@@ -32,72 +32,144 @@ void sigstore_doubt(struct sigstore_zone *z)
 	z->has_serial = false;
 }
 
-void chunk_work_fini(struct chunk_work *w)
+enum status chunk_buf_room(struct chunk_buf *b, size_t more)
 {
-	free(w->ids);
-	free(w->value);
-	*w = (struct chunk_work){.zone = NULL};
-}
-
-static enum status grow(uint8_t **data, size_t *room, size_t wanted)
-{
-	size_t size = *room == 0 ? 4096 : *room;
-	if (wanted <= *room) {
+	size_t size = b->room == 0 ? 4096 : b->room;
+	if (b->len + more <= b->room) {
 		return ST_OK;
 	}
-	while (size < wanted) {
+	while (size < b->len + more) {
 		size *= 2;
 	}
-	uint8_t *p = realloc(*data, size);
+	uint8_t *p = realloc(b->data, size);
 	if (p == NULL) {
 		return ST_ENOMEM;
 	}
-	*data = p;
-	*room = size;
+	b->data = p;
+	b->room = size;
 	return ST_OK;
 }
 
-enum status chunk_value_room(struct chunk_work *w, size_t more)
+/* Key by key, as they stand in the set: its role, which says what it signs, its tag and itself. */
+static enum status digest_keys(struct chunk_work *w)
 {
-	return grow(&w->value, &w->value_room, w->value_len + more);
-}
-
-enum status chunk_id(struct chunk_work *w, const struct node *n, const struct rrset *rs,
-		     struct rrsig_input *in, uint8_t signers[KEYSET_MAX], size_t *signer_count)
-{
-	struct bytes pieces[1 + KEYSET_MAX];
-	size_t count = signer_covers(n, rs) ? rrsig_keys(w->keys, rs->type, signers) : 0;
-	enum status st = grow(&w->ids, &w->id_room, (w->id_count + 1) * DIGEST_MAX);
+	uint8_t heads[KEYSET_MAX][3];
+	struct bytes pieces[1 + 2 * KEYSET_MAX];
+	uint8_t digest[DIGEST_MAX];
+	size_t count = 0;
+	pieces[count++] = (struct bytes){w->zone->apex, w->zone->apex_len};
+	for (size_t i = 0; i < w->keys->count; i++) {
+		const struct key *key = &w->keys->keys[i];
+		if (key->state != KEY_ACTIVE) {
+			continue;
+		}
+		heads[i][0] = (uint8_t)key->role;
+		be16_put(heads[i] + 1, key->tag);
+		pieces[count++] = (struct bytes){heads[i], sizeof(heads[i])};
+		pieces[count++] = (struct bytes){key->public_point, HSM_PUBLIC_LEN};
+	}
+	enum status st = digest_of(DIGEST_SHA256, pieces, count, digest);
 	if (st == ST_OK) {
-		st = rrsig_input_init(in, w->zone->apex, node_name(n), rs);
+		memcpy(w->whose, digest, sizeof(w->whose));
 	}
+	return st;
+}
+
+enum status chunk_work_init(struct chunk_work *w, const struct sigstore_zone *z,
+			    const struct keyset *keys)
+{
+	*w = (struct chunk_work){.zone = z, .keys = keys};
+	w->ksks.count = rrsig_keys(keys, RR_DNSKEY, w->ksks.at);
+	w->zsks.count = rrsig_keys(keys, RR_SOA, w->zsks.at);
+	return digest_keys(w);
+}
+
+void chunk_work_fini(struct chunk_work *w)
+{
+	free(w->content.data);
+	free(w->ids.data);
+	free(w->counts.data);
+	free(w->sigs.data);
+	free(w->value.data);
+	*w = (struct chunk_work){.zone = NULL};
+}
+
+/* Lengths before all that varies, so that no two contents read the same. */
+static enum status put_content(struct chunk_buf *b, const struct node *n)
+{
+	const uint8_t head[4] = {
+		n->name_len,
+		n->flags & (NODE_OCCLUDED | NODE_CUT),
+		(uint8_t)(n->rrset_count >> 8),
+		(uint8_t)n->rrset_count,
+	};
+	size_t size = sizeof(head) + n->name_len;
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		size += 10 + n->rrsets[i]->size;
+	}
+	enum status st = chunk_buf_room(b, size);
 	if (st != ST_OK) {
 		return st;
 	}
-	pieces[0] = (struct bytes){in->data, in->len};
-	for (size_t i = 0; i < count; i++) {
-		pieces[1 + i] =
-			(struct bytes){w->keys->keys[signers[i]].public_point, HSM_PUBLIC_LEN};
+	chunk_buf_put(b, head, sizeof(head));
+	chunk_buf_put(b, node_name(n), n->name_len);
+	for (size_t i = 0; i < n->rrset_count; i++) {
+		const struct rrset *rs = n->rrsets[i];
+		uint8_t *to = b->data + b->len;
+		be16_put(to, rs->type);
+		be32_put(to + 2, rs->ttl);
+		be32_put(to + 6, rs->size);
+		b->len += 10;
+		chunk_buf_put(b, rs->data, rs->size);
 	}
-	/* Freshly made, the input has no times and no tag in it. */
-	st = digest_of(DIGEST_SHA256, pieces, 1 + count, w->ids + w->id_count * 32);
-	if (st != ST_OK) {
-		rrsig_input_fini(in);
-		return st;
-	}
-	w->id_count++;
-	*signer_count = count;
 	return ST_OK;
 }
 
-enum status chunk_digest(struct chunk_work *w, uint8_t out[SIG_ID_LEN])
+enum status chunk_digest(struct chunk_work *w, const struct node *const *nodes, size_t count,
+			 uint8_t out[CHUNK_DIGEST_LEN])
 {
 	uint8_t digest[DIGEST_MAX];
-	struct bytes ids = {w->ids, w->id_count * 32};
-	enum status st = digest_of(DIGEST_SHA256, &ids, 1, digest);
-	if (st == ST_OK) {
-		memcpy(out, digest, SIG_ID_LEN);
+	enum status st = ST_OK;
+	w->content.len = 0;
+	for (size_t i = 0; i < count && st == ST_OK; i++) {
+		/* Empty non-terminals say nothing. */
+		st = nodes[i]->rrset_count > 0 ? put_content(&w->content, nodes[i]) : ST_OK;
 	}
+	const struct bytes pieces[2] = {
+		{w->whose, sizeof(w->whose)},
+		{w->content.data, w->content.len},
+	};
+	if (st == ST_OK) {
+		st = digest_of(DIGEST_SHA256, pieces, 2, digest);
+	}
+	if (st == ST_OK) {
+		memcpy(out, digest, CHUNK_DIGEST_LEN);
+	}
+	return st;
+}
+
+enum status chunk_id(const struct chunk_work *w, const struct node *n, const struct rrset *rs,
+		     const struct signers *signers, uint8_t out[32])
+{
+	struct bytes pieces[1 + KEYSET_MAX];
+	uint8_t digest[DIGEST_MAX];
+	size_t count = signers != NULL ? signers->count : 0;
+	struct rrsig_input in;
+	enum status st = rrsig_input_init(&in, w->zone->apex, node_name(n), rs);
+	if (st != ST_OK) {
+		return st;
+	}
+	/* Freshly made, the input has no times and no tag in it. */
+	pieces[0] = (struct bytes){in.data, in.len};
+	for (size_t i = 0; i < count; i++) {
+		pieces[1 + i] =
+			(struct bytes){w->keys->keys[signers->at[i]].public_point, HSM_PUBLIC_LEN};
+	}
+	st = digest_of(DIGEST_SHA256, pieces, 1 + count, digest);
+	if (st == ST_OK) {
+		memcpy(out, digest, 32);
+	}
+	rrsig_input_fini(&in);
 	return st;
 }
 
@@ -156,6 +228,24 @@ static uint64_t mix_data(uint64_t h, const uint8_t *data, size_t len)
 	return h;
 }
 
+void chunk_sum(struct bytes data, uint8_t out[CHUNK_SUM_LEN])
+{
+	uint64_t lanes[4] = {1, 2, 3, 4};
+	const uint8_t *p = data.data;
+	size_t left = data.len;
+	/* Each waits for its own multiplication only. */
+	for (; left >= sizeof(lanes); p += sizeof(lanes), left -= sizeof(lanes)) {
+		for (size_t i = 0; i < 4; i++) {
+			lanes[i] = mix(lanes[i], be64_get(p + i * 8));
+		}
+	}
+	uint64_t sum = mix_data(data.len, p, left);
+	for (size_t i = 0; i < 4; i++) {
+		sum = mix(sum, lanes[i]);
+	}
+	be64_put(out, sum);
+}
+
 /* Signatures say of the data whether it has changed: no two begin with the same octets. */
 static uint64_t mix_sigs(uint64_t h, const struct sigset *s, const struct rrset *rs)
 {
@@ -179,11 +269,10 @@ uint64_t chunk_state(uint64_t state, const struct node *n)
 	return h != 0 ? h : 1;
 }
 
-enum status zone_digest(const uint8_t *digests, size_t count, uint8_t out[32])
+enum status zone_digest(struct bytes digests, uint8_t out[32])
 {
 	uint8_t digest[DIGEST_MAX];
-	struct bytes all = {digests, count * SIG_ID_LEN};
-	enum status st = digest_of(DIGEST_SHA256, &all, 1, digest);
+	enum status st = digest_of(DIGEST_SHA256, &digests, 1, digest);
 	if (st == ST_OK) {
 		memcpy(out, digest, 32);
 	}

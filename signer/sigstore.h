@@ -1,8 +1,10 @@
 /* Signatures on disk: what a restart finds need not be signed again (docs/keys.md has the format).
  *
  * A zone's RRsets are cut into chunks of neighbours in canonical order. A chunk is one entry of the
- * store, rewritten when a signature in it changes. A signature is found by what it signs and by
- * whose key, never by its place alone: an entry that is out of date is of no use, and does no harm.
+ * store, rewritten when a signature in it changes. Where the digest of all that is signed in a
+ * chunk, and of whose keys, is what it was, the signatures are taken as they stand; else each is
+ * found by the digest of what it signs and by whose key. None is found by its place alone: an entry
+ * that is out of date is of no use, and does no harm.
  */
 #pragma once
 
@@ -16,30 +18,26 @@ struct sigstore_zone;
 enum status sigstore_zone_new(const uint8_t *apex, struct sigstore_zone **out) MUST_USE;
 void sigstore_zone_free(struct sigstore_zone *z); /* takes NULL */
 
-/* One RRset of a zone that is being loaded. */
-struct sigstore_item {
-	const struct node *node;
-	struct rrset *rs;
-};
-
 struct sigstore_loaded {
 	size_t filled;	   /* RRsets whose signatures were found */
 	size_t signatures; /* in them */
 	size_t damaged;	   /* chunks that could not be read */
+	/* RRsets that are to carry signatures and whose slots are empty now; SIZE_MAX: not counted,
+	 * since nothing is on disk. */
+	size_t lacking;
 	/* The zone's RRsets, with these keys, are octet for octet those of 'serial' when that was
 	 * the one saved last. */
 	bool same;
 };
 
-/* Fills the slots of RRsets that nobody else sees yet. 'items' holds all RRsets of the zone in
- * canonical order, NSEC3s last, flags settled (draft_each_new()). now: seconds since 1970; what is
- * not valid then is left out, but for what has expired and whose key has no handle: there is
- * nothing better. Blocks; several CPUs.
+/* Fills the slots of RRsets that nobody else sees yet. 'nodes' are all of the zone, settled, in the
+ * order of draft_list(). now: seconds since 1970; what is not valid then is
+ * left out, but for what has expired and whose key has no handle: there is nothing better. Blocks;
+ * several CPUs.
  * ST_OK also where nothing is there. ST_EIO: the store cannot be read. */
 enum status sigstore_load(struct store *db, struct sigstore_zone *z,
-			  const struct sigstore_item *items, size_t count,
-			  const struct keyset *keys, uint32_t serial, int64_t now,
-			  struct sigstore_loaded *out) MUST_USE;
+			  const struct node *const *nodes, size_t count, const struct keyset *keys,
+			  uint32_t serial, int64_t now, struct sigstore_loaded *out) MUST_USE;
 
 /* How the zone denied that was saved last: the chain whose signatures are there. ST_ENOENT: none
  * was. ST_EIO. */

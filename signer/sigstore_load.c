@@ -4,21 +4,33 @@
 #include "nsd-core/base/digest.h"
 #include "nsd-core/base/parallel.h"
 #include "signer/signer.h"
+#include "zones/slab.h"
 
 #include <stdlib.h>
 
-/* RRsets of a chunk: items[first .. first + count). */
+/* From so many names on, signatures are cut from large blocks. */
+#define LARGE_NODES 32768
+/* A smaller zone is not worth a thread. */
+#define SMALL_NODES 4096
+
+/* Names of a chunk: nodes[first .. first + count). */
 struct extent {
 	size_t first, count;
-	struct chunk chunk; /* state 0: to be written again */
+	struct chunk chunk;	 /* state 0: to be written again */
+	uint8_t old[SIG_ID_LEN]; /* the digest of all ids, where they were made */
+	bool has_old;
 };
 
 struct load_part {
 	struct loading *of;
-	size_t first, end; /* extents */
+	size_t first, end; /* nodes */
+	struct extent *extents;
+	size_t count, room;
 	enum status status;
 	struct sigstore_loaded sum;
 	struct chunk_work work;
+	struct chunk_entries entries;
+	struct cutter cutter;
 	struct store_txn *txn;
 };
 
@@ -26,83 +38,20 @@ struct loading {
 	struct store *db;
 	struct sigstore_zone *zone;
 	const struct keyset *keys;
-	const struct sigstore_item *items;
-	int64_t now;
-	struct extent *extents;
+	const struct node *const *nodes;
 	size_t count;
+	bool is_large;
+	int64_t now;
+	unsigned part_count;
 	struct load_part parts[PARALLEL_MAX];
 };
 
-/* The entries of one chunk as they are read; 'next' goes round. */
-struct entries {
-	const uint8_t *start, *next, *end;
-	size_t count;
-};
-
-/* Length of the entry at p, 0: it does not fit. */
-static size_t entry_len(const uint8_t *p, const uint8_t *end)
-{
-	size_t left = (size_t)(end - p);
-	if (left < SIG_ID_LEN + 1) {
-		return 0;
-	}
-	size_t len = SIG_ID_LEN + 1 + (size_t)p[SIG_ID_LEN] * CHUNK_SIG_LEN;
-	return p[SIG_ID_LEN] != 0 && len <= left ? len : 0;
-}
-
-static bool chunk_is_whole(struct bytes v)
-{
-	uint8_t sum[DIGEST_MAX];
-	if (v.len < CHUNK_HEAD_LEN + CHUNK_SUM_LEN || v.data[0] != CHUNK_VERSION) {
-		return false;
-	}
-	struct bytes body = {v.data, v.len - CHUNK_SUM_LEN};
-	return digest_of(DIGEST_SHA256, &body, 1, sum) == ST_OK &&
-	       memcmp(sum, v.data + body.len, CHUNK_SUM_LEN) == 0;
-}
-
-static bool entries_open(struct bytes v, struct entries *e)
-{
-	if (!chunk_is_whole(v)) {
-		return false;
-	}
-	*e = (struct entries){.start = v.data + CHUNK_HEAD_LEN,
-			      .next = v.data + CHUNK_HEAD_LEN,
-			      .end = v.data + v.len - CHUNK_SUM_LEN,
-			      .count = be16_get(v.data + 1)};
-	const uint8_t *p = e->start;
-	for (size_t i = 0; i < e->count; i++) {
-		size_t len = entry_len(p, e->end);
-		if (len == 0) {
-			return false;
-		}
-		p += len;
-	}
-	return p == e->end;
-}
-
-/* They are in the zone's order, so that nothing is searched for unless something has changed. */
-static const uint8_t *entries_find(struct entries *e, const uint8_t *id)
-{
-	for (size_t i = 0; i < e->count; i++) {
-		const uint8_t *p = e->next;
-		e->next += entry_len(p, e->end);
-		if (e->next == e->end) {
-			e->next = e->start;
-		}
-		if (memcmp(p, id, SIG_ID_LEN) == 0) {
-			return p;
-		}
-	}
-	return NULL;
-}
-
-static const struct key *key_of_tag(const struct keyset *keys, const uint8_t *signers, size_t count,
+static const struct key *key_of_tag(const struct keyset *keys, const struct signers *signers,
 				    uint16_t tag)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (keys->keys[signers[i]].tag == tag) {
-			return &keys->keys[signers[i]];
+	for (size_t i = 0; i < signers->count; i++) {
+		if (keys->keys[signers->at[i]].tag == tag) {
+			return &keys->keys[signers->at[i]];
 		}
 	}
 	return NULL;
@@ -116,98 +65,249 @@ static bool in_time(const struct key *key, const uint8_t *times, int64_t now)
 		       : atomic_load(&key->handle) == NULL;
 }
 
-/* From an entry to the slot. ST_ENOENT: it is of no use. */
-static enum status restore(struct load_part *p, const uint8_t *entry, const uint8_t *signers,
-			   size_t signer_count, struct rrsig_input *in, struct rrset *rs)
+/* An RRset that is to get back what it had. */
+struct slot {
+	const struct node *node;
+	struct rrset *rs;
+	const struct signers *signers; /* NULL: none */
+};
+
+static struct slot slot_at(const struct load_part *p, const struct node *n, size_t i)
+{
+	return (struct slot){n, n->rrsets[i], chunk_signers(&p->work, n, n->rrsets[i])};
+}
+
+static uint8_t labels_of(const struct node *n)
+{
+	return (uint8_t)(n->labels - (name_is_wildcard(node_name(n)) ? 1 : 0));
+}
+
+/* One signature, as nearly all are. */
+static enum status make_short(struct load_part *p, const struct node *n, const uint8_t *sig,
+			      struct sigset **out)
+{
+	const struct sigset_fields f = {
+		.expiration = be32_get(sig),
+		.inception = be32_get(sig + 4),
+		.tag = be16_get(sig + 8),
+		.labels = labels_of(n),
+		.signer_len = (uint8_t)p->of->zone->apex_len,
+		.signature = sig + RRSIG_TIMES_TAG_LEN,
+	};
+	return sigset_cut(&p->cutter, &f, out);
+}
+
+static enum status make_set(struct load_part *p, const struct slot *slot, const uint8_t *sigs,
+			    size_t count, struct sigset **out)
 {
 	uint8_t rdata[KEYSET_MAX][RRSIG_MAX];
 	struct bytes rrsigs[KEYSET_MAX];
-	struct sigset *sigs = NULL;
-	size_t count = entry[SIG_ID_LEN];
-	const uint8_t *sig = entry + SIG_ID_LEN + 1;
-	if (count != signer_count) {
+	size_t head_len = RRSIG_FIXED_LEN + p->of->zone->apex_len;
+	if (count == 1 && p->of->is_large) {
+		return make_short(p, slot->node, sigs, out);
+	}
+	for (size_t i = 0; i < count; i++, sigs += CHUNK_SIG_LEN) {
+		be16_put(rdata[i], slot->rs->type);
+		rdata[i][2] = ALG_ECDSAP256SHA256;
+		rdata[i][3] = labels_of(slot->node);
+		be32_put(rdata[i] + 4, slot->rs->ttl);
+		memcpy(rdata[i] + RRSIG_AT_EXPIRATION, sigs, RRSIG_TIMES_TAG_LEN);
+		memcpy(rdata[i] + RRSIG_FIXED_LEN, p->of->zone->apex, p->of->zone->apex_len);
+		memcpy(rdata[i] + head_len, sigs + RRSIG_TIMES_TAG_LEN, HSM_SIGNATURE_LEN);
+		rrsigs[i] = (struct bytes){rdata[i], head_len + (size_t)HSM_SIGNATURE_LEN};
+	}
+	return sigset_new(slot->rs, p->of->zone->apex, rrsigs, count, out);
+}
+
+/* Into the slot. ST_ENOENT: they are of no use. */
+static enum status restore(struct load_part *p, const struct slot *slot, const uint8_t *sigs,
+			   size_t count)
+{
+	struct sigset *set = NULL;
+	if (count != slot->signers->count || rrset_sigs(slot->rs) != NULL) {
 		return ST_ENOENT;
 	}
-	for (size_t i = 0; i < count; i++, sig += CHUNK_SIG_LEN) {
-		const struct key *key =
-			key_of_tag(p->of->keys, signers, signer_count, be16_get(sig + 8));
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *sig = sigs + i * CHUNK_SIG_LEN;
+		const struct key *key = key_of_tag(p->of->keys, slot->signers, be16_get(sig + 8));
 		if (key == NULL || !in_time(key, sig, p->of->now)) {
 			return ST_ENOENT;
 		}
-		memcpy(rdata[i], in->data, in->head_len);
-		memcpy(rdata[i] + RRSIG_AT_EXPIRATION, sig, RRSIG_TIMES_TAG_LEN);
-		memcpy(rdata[i] + in->head_len, sig + RRSIG_TIMES_TAG_LEN, HSM_SIGNATURE_LEN);
-		rrsigs[i] = (struct bytes){rdata[i], in->head_len + (size_t)HSM_SIGNATURE_LEN};
 	}
-	enum status st = sigset_new(rs, p->of->zone->apex, rrsigs, count, &sigs);
+	enum status st = make_set(p, slot, sigs, count, &set);
 	if (st != ST_OK) {
 		return st;
 	}
-	atomic_store_explicit(&rs->sigs, sigs, memory_order_release);
-	atomic_store(&rs->sig_state, SIG_FILLED);
+	atomic_store_explicit(&slot->rs->sigs, set, memory_order_release);
+	atomic_store_explicit(&slot->rs->sig_state, SIG_FILLED, memory_order_release);
 	p->sum.filled++;
 	p->sum.signatures += count;
 	return ST_OK;
 }
 
-static enum status load_item(struct load_part *p, const struct sigstore_item *item,
-			     struct entries *e, size_t *used)
+/* The digest is what it was: entry by entry. *whole: all was of use. */
+static enum status take_all(struct load_part *p, const struct extent *x,
+			    const struct chunk_value *v, bool *whole)
 {
-	uint8_t signers[KEYSET_MAX];
-	size_t signer_count = 0;
-	struct rrsig_input in;
-	enum status st = chunk_id(&p->work, item->node, item->rs, &in, signers, &signer_count);
-	if (st != ST_OK) {
-		return st;
+	const uint8_t *sigs = v->sigs;
+	size_t at = 0;
+	*whole = true;
+	for (size_t i = x->first; i < x->first + x->count; i++) {
+		const struct node *n = p->of->nodes[i];
+		for (size_t k = 0; k < n->rrset_count && at < v->entries; k++) {
+			struct slot slot = slot_at(p, n, k);
+			if (slot.signers == NULL) {
+				continue;
+			}
+			size_t count = v->counts[at++];
+			enum status st = count > 0 ? restore(p, &slot, sigs, count) : ST_OK;
+			sigs += count * CHUNK_SIG_LEN;
+			*whole = *whole && st == ST_OK;
+			if (st != ST_OK && st != ST_ENOENT) {
+				return st;
+			}
+		}
 	}
-	const uint8_t *id = p->work.ids + (p->work.id_count - 1) * 32;
-	const uint8_t *entry =
-		signer_count > 0 && rrset_sigs(item->rs) == NULL ? entries_find(e, id) : NULL;
-	if (entry != NULL) {
-		st = restore(p, entry, signers, signer_count, &in, item->rs);
-		*used += st == ST_OK;
+	return ST_OK;
+}
+
+static enum status digest_ids(struct load_part *p, struct extent *x)
+{
+	uint8_t digest[DIGEST_MAX];
+	struct bytes ids = {p->work.ids.data, p->work.ids.len};
+	enum status st = digest_of(DIGEST_SHA256, &ids, 1, digest);
+	if (st == ST_OK) {
+		memcpy(x->old, digest, SIG_ID_LEN);
+		x->has_old = true;
 	}
-	rrsig_input_fini(&in);
-	return st == ST_ENOENT ? ST_OK : st;
+	return st;
+}
+
+/* RRset by RRset. */
+static enum status take_some(struct load_part *p, struct extent *x)
+{
+	struct chunk_buf *ids = &p->work.ids;
+	ids->len = 0;
+	for (size_t i = x->first; i < x->first + x->count; i++) {
+		const struct node *n = p->of->nodes[i];
+		for (size_t k = 0; k < n->rrset_count; k++) {
+			struct slot slot = slot_at(p, n, k);
+			uint8_t id[32];
+			enum status st = chunk_id(&p->work, n, slot.rs, slot.signers, id);
+			if (st == ST_OK) {
+				st = chunk_buf_room(ids, sizeof(id));
+			}
+			if (st != ST_OK) {
+				return st;
+			}
+			chunk_buf_put(ids, id, sizeof(id));
+			const struct chunk_entry *e =
+				slot.signers != NULL ? chunk_entries_find(&p->entries, id) : NULL;
+			st = e != NULL ? restore(p, &slot, e->sigs, e->count) : ST_OK;
+			if (st != ST_OK && st != ST_ENOENT) {
+				return st;
+			}
+		}
+	}
+	return digest_ids(p, x);
+}
+
+static void set_state(const struct load_part *p, struct extent *x)
+{
+	uint64_t state = 0;
+	for (size_t i = x->first; i < x->first + x->count; i++) {
+		const struct node *n = p->of->nodes[i];
+		state = n->rrset_count > 0 ? chunk_state(state, n) : state;
+	}
+	x->chunk.state = state;
+}
+
+static void count_lacking(struct load_part *p, const struct extent *x)
+{
+	for (size_t i = x->first; i < x->first + x->count; i++) {
+		const struct node *n = p->of->nodes[i];
+		for (size_t k = 0; k < n->rrset_count; k++) {
+			const struct rrset *rs = n->rrsets[k];
+			p->sum.lacking += rrset_sigs(rs) == NULL && signer_covers(n, rs);
+		}
+	}
+}
+
+static enum status load_value(struct load_part *p, struct extent *x, const struct chunk_value *v)
+{
+	bool whole = false;
+	enum status st;
+	if (v->version == CHUNK_VERSION &&
+	    memcmp(v->digest, x->chunk.digest, CHUNK_DIGEST_LEN) == 0) {
+		st = take_all(p, x, v, &whole);
+	} else {
+		p->entries.count = 0;
+		p->entries.next = 0;
+		st = chunk_entries_add(&p->entries, v);
+		p->sum.damaged += st == ST_EPARSE;
+		if (st == ST_OK || st == ST_EPARSE) {
+			st = take_some(p, x);
+		}
+	}
+	/* What stands there and what stands in the slots are the same. */
+	if (st == ST_OK && whole) {
+		set_state(p, x);
+	}
+	return st;
 }
 
 static enum status load_extent(struct load_part *p, struct extent *x)
 {
-	const struct sigstore_item *items = p->of->items + x->first;
+	const struct node *const *nodes = p->of->nodes + x->first;
 	uint8_t key_buf[CHUNK_KEY_MAX];
-	struct bytes value = {NULL, 0};
-	struct entries e = {.count = 0};
-	size_t used = 0;
-	x->chunk.key = items[0].node->hash;
-	enum status st = store_get(p->txn, CHUNK_TABLE,
-				   chunk_key(p->of->zone, x->chunk.key, key_buf), &value);
-	bool found = st == ST_OK;
+	struct bytes found = {NULL, 0};
+	struct chunk_value v;
+	x->chunk.key = nodes[0]->hash;
+	enum status st = chunk_digest(&p->work, nodes, x->count, x->chunk.digest);
+	if (st == ST_OK) {
+		st = store_get(p->txn, CHUNK_TABLE, chunk_key(p->of->zone, x->chunk.key, key_buf),
+			       &found);
+	}
+	if (st == ST_OK && chunk_open(found, &v)) {
+		st = load_value(p, x, &v);
+	} else if (st == ST_OK) {
+		p->sum.damaged++;
+	}
 	if (st != ST_OK && st != ST_ENOENT) {
 		return st;
 	}
-	if (found && !entries_open(value, &e)) {
-		e.count = 0;
-		found = false;
-		p->sum.damaged++;
-	}
-	st = ST_OK;
-	p->work.id_count = 0;
-	for (size_t i = 0; i < x->count && st == ST_OK; i++) {
-		st = load_item(p, &items[i], &e, &used);
-	}
-	if (st == ST_OK) {
-		st = chunk_digest(&p->work, x->chunk.digest);
-	}
-	/* What stands there and what stands in the slots are the same. */
-	if (st == ST_OK && found && used == e.count &&
-	    memcmp(value.data + 3, x->chunk.digest, SIG_ID_LEN) == 0) {
-		uint64_t state = 0;
-		for (size_t i = 0; i < x->count; i++) {
-			if (i == 0 || items[i].node != items[i - 1].node) {
-				state = chunk_state(state, items[i].node);
-			}
+	count_lacking(p, x);
+	return ST_OK;
+}
+
+static enum status add_extent(struct load_part *p, size_t first)
+{
+	if (p->count == p->room) {
+		size_t room = p->room == 0 ? 16 : p->room * 2;
+		struct extent *grown = realloc(p->extents, room * sizeof(*grown));
+		if (grown == NULL) {
+			return ST_ENOMEM;
 		}
-		x->chunk.state = state;
+		p->extents = grown;
+		p->room = room;
+	}
+	p->extents[p->count++] = (struct extent){.first = first};
+	return ST_OK;
+}
+
+/* The part's names into chunks. */
+static enum status cut(struct load_part *p)
+{
+	size_t names = 0;
+	enum status st = ST_OK;
+	for (size_t i = p->first; i < p->end && st == ST_OK; i++) {
+		const struct node *n = p->of->nodes[i];
+		if (n->rrset_count > 0 && chunk_begins(n->hash, &names)) {
+			st = add_extent(p, i);
+		}
+		if (st == ST_OK && p->count > 0) {
+			p->extents[p->count - 1].count++;
+		}
 	}
 	return st;
 }
@@ -216,230 +316,114 @@ static void load_run(void *ctx, unsigned i)
 {
 	struct loading *l = ctx;
 	struct load_part *p = &l->parts[i];
-	p->work.zone = l->zone;
-	p->work.keys = l->keys;
-	p->status = store_begin(l->db, false, &p->txn);
-	for (size_t x = p->first; x < p->end && p->status == ST_OK; x++) {
-		p->status = load_extent(p, &l->extents[x]);
+	p->status = chunk_work_init(&p->work, l->zone, l->keys);
+	if (p->status == ST_OK) {
+		p->status = store_begin(l->db, false, &p->txn);
+	}
+	if (p->status == ST_OK) {
+		p->status = cut(p);
+	}
+	for (size_t x = 0; x < p->count && p->status == ST_OK; x++) {
+		p->status = load_extent(p, &p->extents[x]);
 	}
 	store_abort(p->txn);
 	p->txn = NULL;
 	chunk_work_fini(&p->work);
+	chunk_entries_fini(&p->entries);
+	cutter_fini(&p->cutter);
 }
 
-/* Cuts the items into chunks. */
-static enum status cut(struct loading *l, size_t count)
+/* The first name from there on that begins a chunk whatever is before it. */
+static size_t part_start(const struct loading *l, size_t at)
 {
-	const struct node *last = NULL;
-	size_t nodes = 0;
-	size_t room = 0;
-	for (size_t i = 0; i < count; i++) {
-		const struct node *n = l->items[i].node;
-		bool begins = n != last && chunk_begins(n->hash, &nodes);
-		last = n;
-		if (!begins && l->extents != NULL) {
-			l->extents[l->count - 1].count++;
-			continue;
-		}
-		if (l->count == room) {
-			room = room == 0 ? 16 : room * 2;
-			struct extent *grown = realloc(l->extents, room * sizeof(*grown));
-			if (grown == NULL) {
-				return ST_ENOMEM;
-			}
-			l->extents = grown;
-		}
-		l->extents[l->count++] = (struct extent){.first = i, .count = 1};
+	while (at < l->count &&
+	       (l->nodes[at]->rrset_count == 0 || (l->nodes[at]->hash & CHUNK_MASK) != 0)) {
+		at++;
 	}
-	return ST_OK;
+	return at;
 }
 
 /* Where names come and go, so do the borders of chunks: the entries of all chunks that are not as
  * the zone would have them now, by id. */
-struct strays {
-	const uint8_t **entries;
-	size_t count, room;
-};
-
-static int compare_ids(const void *a, const void *b)
-{
-	const uint8_t *const *x = a;
-	const uint8_t *const *y = b;
-	return memcmp(*x, *y, SIG_ID_LEN);
-}
-
-static enum status strays_add(struct strays *s, struct bytes value)
-{
-	struct entries e;
-	if (!entries_open(value, &e)) {
-		return ST_OK;
-	}
-	if (s->count + e.count > s->room) {
-		size_t room = 2 * (s->count + e.count);
-		const uint8_t **grown = realloc(s->entries, room * sizeof(*grown));
-		if (grown == NULL) {
-			return ST_ENOMEM;
-		}
-		s->entries = grown;
-		s->room = room;
-	}
-	for (size_t i = 0; i < e.count; i++) {
-		s->entries[s->count++] = e.next;
-		e.next += entry_len(e.next, e.end);
-	}
-	return ST_OK;
-}
-
-static enum status strays_collect(struct loading *l, struct store_txn *txn, struct strays *s)
+static enum status strays_collect(struct loading *l, struct store_txn *txn, struct chunk_entries *s)
 {
 	const struct sigstore_zone *z = l->zone;
 	uint8_t key_buf[CHUNK_KEY_MAX];
 	struct bytes value;
+	struct chunk_value v;
 	for (size_t i = 0; i < z->count; i++) {
 		if (z->chunks[i].state != 0) {
 			continue;
 		}
 		enum status st = store_get(txn, CHUNK_TABLE,
 					   chunk_key(z, z->chunks[i].key, key_buf), &value);
-		if (st == ST_OK) {
-			st = strays_add(s, value);
+		if (st == ST_OK && chunk_open(value, &v)) {
+			st = chunk_entries_add(s, &v);
 		}
-		if (st != ST_OK && st != ST_ENOENT) {
+		if (st != ST_OK && st != ST_ENOENT && st != ST_EPARSE) {
 			return st;
 		}
 	}
-	if (s->count > 0) {
-		qsort(s->entries, s->count, sizeof(s->entries[0]), compare_ids);
-	}
+	chunk_entries_sort(s);
 	return ST_OK;
 }
 
-static enum status stray_item(struct load_part *p, const struct sigstore_item *item,
-			      const struct strays *s)
+static enum status stray_rrset(struct load_part *p, const struct slot *slot)
 {
-	uint8_t signers[KEYSET_MAX];
-	size_t signer_count = 0;
-	struct rrsig_input in;
-	p->work.id_count = 0;
-	enum status st = chunk_id(&p->work, item->node, item->rs, &in, signers, &signer_count);
+	uint8_t id[32];
+	if (slot->signers == NULL || rrset_sigs(slot->rs) != NULL) {
+		return ST_OK;
+	}
+	enum status st = chunk_id(&p->work, slot->node, slot->rs, slot->signers, id);
 	if (st != ST_OK) {
 		return st;
 	}
-	const uint8_t *id = p->work.ids;
-	const uint8_t *const *entry =
-		bsearch(&id, s->entries, s->count, sizeof(s->entries[0]), compare_ids);
-	if (signer_count > 0 && entry != NULL) {
-		st = restore(p, *entry, signers, signer_count, &in, item->rs);
+	const struct chunk_entry *e = chunk_entries_search(&p->entries, id);
+	if (e != NULL) {
+		st = restore(p, slot, e->sigs, e->count);
 	}
-	rrsig_input_fini(&in);
 	return st == ST_ENOENT ? ST_OK : st;
+}
+
+static enum status stray_extent(struct load_part *p, const struct extent *x)
+{
+	enum status st = ST_OK;
+	for (size_t i = x->first; i < x->first + x->count; i++) {
+		const struct node *n = p->of->nodes[i];
+		for (size_t k = 0; k < n->rrset_count && st == ST_OK; k++) {
+			struct slot slot = slot_at(p, n, k);
+			st = stray_rrset(p, &slot);
+		}
+	}
+	return st;
 }
 
 /* After all parts and conclude(). */
 static enum status load_strays(struct loading *l, struct sigstore_loaded *sum)
 {
-	struct load_part p = {.of = l, .work = {.zone = l->zone, .keys = l->keys}};
-	struct strays s = {.count = 0};
-	enum status st = store_begin(l->db, false, &p.txn);
+	struct load_part p = {.of = l};
+	enum status st = chunk_work_init(&p.work, l->zone, l->keys);
 	if (st == ST_OK) {
-		st = strays_collect(l, p.txn, &s);
+		st = store_begin(l->db, false, &p.txn);
 	}
-	for (size_t x = 0; x < l->count && st == ST_OK && s.count > 0; x++) {
-		const struct extent *e = &l->extents[x];
-		for (size_t i = e->first; i < e->first + e->count && st == ST_OK; i++) {
-			if (e->chunk.state == 0 && rrset_sigs(l->items[i].rs) == NULL) {
-				st = stray_item(&p, &l->items[i], &s);
-			}
+	if (st == ST_OK) {
+		st = strays_collect(l, p.txn, &p.entries);
+	}
+	for (unsigned i = 0; i < l->part_count && p.entries.count > 0; i++) {
+		const struct load_part *part = &l->parts[i];
+		for (size_t x = 0; x < part->count && st == ST_OK; x++) {
+			st = part->extents[x].chunk.state == 0 ? stray_extent(&p, &part->extents[x])
+							       : ST_OK;
 		}
 	}
 	sum->filled += p.sum.filled;
 	sum->signatures += p.sum.signatures;
+	sum->lacking -= p.sum.filled;
 	store_abort(p.txn);
 	chunk_work_fini(&p.work);
-	free(s.entries);
+	chunk_entries_fini(&p.entries);
+	cutter_fini(&p.cutter);
 	return st;
-}
-
-/* What stands on disk for the zone: its chunks' keys, of no known state, and the zone's entry. */
-struct found {
-	struct sigstore_zone *zone;
-	size_t room;
-};
-
-static enum status found_chunk(void *ctx, struct bytes key, struct bytes value)
-{
-	struct found *f = ctx;
-	struct sigstore_zone *z = f->zone;
-	(void)value;
-	if (key.len != z->apex_len + 8) {
-		return ST_OK;
-	}
-	if (z->count == f->room) {
-		f->room = f->room == 0 ? 16 : f->room * 2;
-		struct chunk *grown = realloc(z->chunks, f->room * sizeof(*grown));
-		if (grown == NULL) {
-			return ST_ENOMEM;
-		}
-		z->chunks = grown;
-	}
-	/* Keys are big-endian, so these come sorted. */
-	z->chunks[z->count++] = (struct chunk){.key = be64_get(key.data + z->apex_len)};
-	return ST_OK;
-}
-
-static bool zone_entry_is_good(struct bytes v)
-{
-	return (v.len == ZONE_ENTRY_LEN || v.len == ZONE_ENTRY_LEN_OLD) &&
-	       v.data[0] == CHUNK_VERSION;
-}
-
-enum status sigstore_denial(struct store *db, const uint8_t *apex, enum sign_denial *out)
-{
-	uint8_t lower[NAME_MAX_LEN];
-	struct bytes key = {lower, name_lower(lower, apex)};
-	struct store_txn *txn = NULL;
-	struct bytes value;
-	enum status st = store_begin(db, false, &txn);
-	if (st == ST_OK) {
-		st = store_get(txn, ZONE_TABLE, key, &value);
-	}
-	if (st == ST_OK) {
-		uint8_t denial = value.len == ZONE_ENTRY_LEN ? value.data[ZONE_ENTRY_LEN - 1] : 0;
-		if (!zone_entry_is_good(value) || denial > SIGN_NSEC3_OPT_OUT) {
-			st = ST_ENOENT;
-		} else {
-			*out = (enum sign_denial)denial;
-		}
-	}
-	store_abort(txn);
-	return st;
-}
-
-static enum status find_zone(struct store *db, struct sigstore_zone *z)
-{
-	struct found f = {.zone = z};
-	struct store_txn *txn = NULL;
-	struct bytes apex = {z->apex, z->apex_len};
-	struct bytes value;
-	free(z->chunks);
-	z->chunks = NULL;
-	z->count = 0;
-	z->has_serial = false;
-	enum status st = store_begin(db, false, &txn);
-	if (st != ST_OK) {
-		return st;
-	}
-	st = store_get(txn, ZONE_TABLE, apex, &value);
-	if (st == ST_OK && zone_entry_is_good(value)) {
-		z->has_serial = true;
-		z->serial = be32_get(value.data + 1);
-		memcpy(z->digest, value.data + 5, sizeof(z->digest));
-	}
-	if (st == ST_OK || st == ST_ENOENT) {
-		st = store_scan(txn, CHUNK_TABLE, apex, found_chunk, &f);
-	}
-	store_abort(txn);
-	return st == ST_ENOENT ? ST_OK : st;
 }
 
 /* After all parts: what is known of the chunks, and whether the zone is as it was. */
@@ -447,21 +431,33 @@ static enum status conclude(struct loading *l, uint32_t serial, struct sigstore_
 {
 	struct sigstore_zone *z = l->zone;
 	uint8_t digest[32];
-	uint8_t *digests = malloc(l->count * SIG_ID_LEN + 1);
+	bool comparable = z->has_serial;
+	size_t each = z->is_old ? SIG_ID_LEN : CHUNK_DIGEST_LEN;
+	size_t chunks = 0;
+	size_t len = 0;
+	for (unsigned i = 0; i < l->part_count; i++) {
+		chunks += l->parts[i].count;
+	}
+	uint8_t *digests = malloc(chunks * each + 1);
 	if (digests == NULL) {
 		return ST_ENOMEM;
 	}
-	for (size_t i = 0; i < l->count; i++) {
-		const struct chunk *c = &l->extents[i].chunk;
-		struct chunk *kept = chunk_find(z->chunks, z->count, c->key);
-		if (kept != NULL) {
-			*kept = *c;
+	for (unsigned i = 0; i < l->part_count; i++) {
+		const struct load_part *p = &l->parts[i];
+		for (size_t x = 0; x < p->count; x++) {
+			const struct extent *e = &p->extents[x];
+			struct chunk *kept = chunk_find(z->chunks, z->count, e->chunk.key);
+			if (kept != NULL) {
+				*kept = e->chunk;
+			}
+			memcpy(digests + len, z->is_old ? e->old : e->chunk.digest, each);
+			len += each;
+			comparable = comparable && (!z->is_old || e->has_old);
 		}
-		memcpy(digests + i * SIG_ID_LEN, c->digest, SIG_ID_LEN);
 	}
-	enum status st = zone_digest(digests, l->count, digest);
+	enum status st = zone_digest((struct bytes){digests, len}, digest);
 	free(digests);
-	sum->same = st == ST_OK && z->has_serial && z->serial == serial &&
+	sum->same = st == ST_OK && comparable && z->serial == serial &&
 		    memcmp(z->digest, digest, sizeof(digest)) == 0;
 	return st;
 }
@@ -469,12 +465,15 @@ static enum status conclude(struct loading *l, uint32_t serial, struct sigstore_
 static enum status load_parts(struct loading *l, struct sigstore_loaded *sum)
 {
 	enum status st = ST_OK;
-	/* A small zone is not worth a thread. */
-	unsigned parts = l->count < 64 ? 1 : parallel_cpus();
+	unsigned parts = l->count < SMALL_NODES ? 1 : parallel_cpus();
+	l->part_count = parts;
 	for (unsigned i = 0; i < parts; i++) {
 		l->parts[i].of = l;
-		l->parts[i].first = l->count * i / parts;
-		l->parts[i].end = l->count * (i + 1) / parts;
+		l->parts[i].first = i == 0 ? 0 : part_start(l, l->count * i / parts);
+		l->parts[i].end = l->count;
+		if (i > 0) {
+			l->parts[i - 1].end = l->parts[i].first;
+		}
 	}
 	parallel_run(parts, load_run, l);
 	for (unsigned i = 0; i < parts; i++) {
@@ -482,23 +481,27 @@ static enum status load_parts(struct loading *l, struct sigstore_loaded *sum)
 		sum->filled += l->parts[i].sum.filled;
 		sum->signatures += l->parts[i].sum.signatures;
 		sum->damaged += l->parts[i].sum.damaged;
+		sum->lacking += l->parts[i].sum.lacking;
 	}
 	return st;
 }
 
 enum status sigstore_load(struct store *db, struct sigstore_zone *z,
-			  const struct sigstore_item *items, size_t count,
-			  const struct keyset *keys, uint32_t serial, int64_t now,
-			  struct sigstore_loaded *out)
+			  const struct node *const *nodes, size_t count, const struct keyset *keys,
+			  uint32_t serial, int64_t now, struct sigstore_loaded *out)
 {
-	struct loading l = {.db = db, .zone = z, .keys = keys, .items = items, .now = now};
-	struct sigstore_loaded sum = {.filled = 0};
-	enum status st = find_zone(db, z);
+	struct loading l = {.db = db,
+			    .zone = z,
+			    .keys = keys,
+			    .nodes = nodes,
+			    .count = count,
+			    .is_large = count >= LARGE_NODES,
+			    .now = now};
+	struct sigstore_loaded sum = {.lacking = SIZE_MAX};
+	enum status st = sigstore_find(db, z);
 	if (st == ST_OK && z->count > 0) {
-		st = cut(&l, count);
-		if (st == ST_OK) {
-			st = load_parts(&l, &sum);
-		}
+		sum.lacking = 0;
+		st = load_parts(&l, &sum);
 		if (st == ST_OK) {
 			st = conclude(&l, serial, &sum);
 		}
@@ -506,7 +509,9 @@ enum status sigstore_load(struct store *db, struct sigstore_zone *z,
 			st = load_strays(&l, &sum);
 		}
 	}
-	free(l.extents);
+	for (unsigned i = 0; i < l.part_count; i++) {
+		free(l.parts[i].extents);
+	}
 	if (st == ST_OK) {
 		*out = sum;
 	} else {

@@ -1,6 +1,5 @@
 #include "signer/sigstore_chunk.h"
 
-#include "nsd-core/base/digest.h"
 #include "signer/signer.h"
 #include "zones/rdata.h"
 
@@ -62,100 +61,107 @@ struct saving {
 	size_t empty;
 };
 
-static void put_value(struct chunk_work *w, const void *data, size_t len)
-{
-	memcpy(w->value + w->value_len, data, len);
-	w->value_len += len;
-}
-
-static void put_u8(struct chunk_work *w, uint8_t v)
-{
-	w->value[w->value_len++] = v;
-}
-
-/* ST_ENOTSUP: not of our making; such ones come with the zone's file. */
-static enum status put_sigs(struct chunk_work *w, const uint8_t *id, const struct rrset *rs,
-			    const struct sigset *sigs)
+/* What stands of one RRset: how many signatures, and these, and the id. Those that are not of our
+ * making came with the zone's file, and will again. */
+static enum status put_sigs(struct chunk_work *w, const struct rrset *rs, const struct sigset *sigs)
 {
 	uint8_t buf[SIGSET_BUF];
 	struct bytes data = sigset_data(sigs, rs, w->zone->apex, buf);
-	const uint8_t *end = data.data + data.len;
 	size_t len = RRSIG_FIXED_LEN + w->zone->apex_len + HSM_SIGNATURE_LEN;
+	uint8_t count = sigs->count <= KEYSET_MAX ? (uint8_t)sigs->count : 0;
+	const uint8_t *end = data.data + data.len;
 	for (const uint8_t *p = data.data; p < end; p = rdata_next(p)) {
-		if (rdata_at(p).len != len) {
-			return ST_ENOTSUP;
-		}
+		count = rdata_at(p).len == len ? count : 0;
 	}
-	enum status st = chunk_value_room(w, SIG_ID_LEN + 1 + (size_t)sigs->count * CHUNK_SIG_LEN);
+	enum status st = chunk_buf_room(&w->sigs, count * (size_t)CHUNK_SIG_LEN);
 	if (st != ST_OK) {
 		return st;
 	}
-	put_value(w, id, SIG_ID_LEN);
-	put_u8(w, (uint8_t)sigs->count);
-	for (const uint8_t *p = data.data; p < end; p = rdata_next(p)) {
+	for (const uint8_t *p = data.data; count > 0 && p < end; p = rdata_next(p)) {
 		const uint8_t *rdata = rdata_at(p).data;
-		put_value(w, rdata + RRSIG_AT_EXPIRATION, RRSIG_TIMES_TAG_LEN);
-		put_value(w, rdata + len - HSM_SIGNATURE_LEN, HSM_SIGNATURE_LEN);
+		chunk_buf_put(&w->sigs, rdata + RRSIG_AT_EXPIRATION, RRSIG_TIMES_TAG_LEN);
+		chunk_buf_put(&w->sigs, rdata + len - HSM_SIGNATURE_LEN, HSM_SIGNATURE_LEN);
 	}
+	w->counts.data[w->counts.len - 1] = count;
 	return ST_OK;
 }
 
-static enum status encode_node(struct chunk_work *w, const struct node *n, uint16_t *entries)
+static enum status encode_rrset(struct chunk_work *w, const struct node *n, const struct rrset *rs,
+				const struct signers *signers)
 {
-	uint8_t signers[KEYSET_MAX];
-	size_t signer_count = 0;
-	struct rrsig_input in;
-	for (size_t i = 0; i < n->rrset_count; i++) {
+	uint8_t id[32];
+	const struct sigset *sigs = rrset_sigs(rs);
+	enum status st = chunk_buf_room(&w->counts, 1);
+	if (st == ST_OK) {
+		chunk_buf_put(&w->counts, &(uint8_t){0}, 1);
+	}
+	if (st == ST_OK && sigs != NULL) {
+		st = put_sigs(w, rs, sigs);
+	}
+	if (st != ST_OK || w->counts.data[w->counts.len - 1] == 0) {
+		return st;
+	}
+	st = chunk_id(w, n, rs, signers, id);
+	if (st == ST_OK) {
+		st = chunk_buf_room(&w->ids, SIG_ID_LEN);
+	}
+	if (st == ST_OK) {
+		chunk_buf_put(&w->ids, id, SIG_ID_LEN);
+	}
+	return st;
+}
+
+static enum status encode_node(struct chunk_work *w, const struct node *n)
+{
+	enum status st = ST_OK;
+	for (size_t i = 0; i < n->rrset_count && st == ST_OK; i++) {
 		const struct rrset *rs = n->rrsets[i];
-		enum status st = chunk_id(w, n, rs, &in, signers, &signer_count);
-		if (st != ST_OK) {
-			return st;
-		}
-		rrsig_input_fini(&in);
-		const struct sigset *sigs = signer_count > 0 ? rrset_sigs(rs) : NULL;
-		if (sigs == NULL || *entries == UINT16_MAX) {
-			continue;
-		}
-		st = put_sigs(w, w->ids + (w->id_count - 1) * 32, rs, sigs);
-		if (st == ST_OK) {
-			++*entries;
-		} else if (st != ST_ENOTSUP) {
-			return st;
+		const struct signers *signers = chunk_signers(w, n, rs);
+		if (signers != NULL && w->counts.len < UINT16_MAX) {
+			st = encode_rrset(w, n, rs, signers);
 		}
 	}
+	return st;
+}
+
+static enum status put_value(struct chunk_work *w, const uint8_t digest[CHUNK_DIGEST_LEN])
+{
+	struct chunk_buf *v = &w->value;
+	uint8_t head[CHUNK_AT_DIGEST] = {CHUNK_VERSION};
+	uint8_t sum[CHUNK_SUM_LEN];
+	be16_put(head + 1, (uint16_t)w->counts.len);
+	be32_put(head + 3, (uint32_t)(w->sigs.len / CHUNK_SIG_LEN));
+	v->len = 0;
+	enum status st = chunk_buf_room(v, CHUNK_HEAD_LEN + w->counts.len + w->sigs.len +
+						   w->ids.len + CHUNK_SUM_LEN);
+	if (st != ST_OK) {
+		return st;
+	}
+	const struct chunk_buf *parts[3] = {&w->counts, &w->sigs, &w->ids};
+	chunk_buf_put(v, head, sizeof(head));
+	chunk_buf_put(v, digest, CHUNK_DIGEST_LEN);
+	for (size_t i = 0; i < 3; i++) {
+		if (parts[i]->len > 0) {
+			chunk_buf_put(v, parts[i]->data, parts[i]->len);
+		}
+	}
+	chunk_sum((struct bytes){v->data, v->len}, sum);
+	chunk_buf_put(v, sum, sizeof(sum));
 	return ST_OK;
 }
 
 /* The value of a chunk, and its digest. */
-static enum status encode_chunk(struct saving *s, uint8_t digest[SIG_ID_LEN])
+static enum status encode_chunk(struct saving *s, uint8_t digest[CHUNK_DIGEST_LEN])
 {
 	struct chunk_work *w = &s->work;
-	uint8_t sum[DIGEST_MAX];
-	uint16_t entries = 0;
-	w->id_count = 0;
-	w->value_len = 0;
-	enum status st = chunk_value_room(w, CHUNK_HEAD_LEN);
-	w->value_len = CHUNK_HEAD_LEN;
+	w->counts.len = 0;
+	w->sigs.len = 0;
+	w->ids.len = 0;
+	enum status st = chunk_digest(w, s->nodes, s->node_count, digest);
 	for (size_t i = 0; i < s->node_count && st == ST_OK; i++) {
-		st = encode_node(w, s->nodes[i], &entries);
+		st = encode_node(w, s->nodes[i]);
 	}
-	if (st == ST_OK) {
-		st = chunk_digest(w, digest);
-	}
-	if (st == ST_OK) {
-		st = chunk_value_room(w, CHUNK_SUM_LEN);
-	}
-	if (st != ST_OK) {
-		return st;
-	}
-	w->value[0] = CHUNK_VERSION;
-	be16_put(w->value + 1, entries);
-	memcpy(w->value + 3, digest, SIG_ID_LEN);
-	st = digest_of(DIGEST_SHA256, &(struct bytes){w->value, w->value_len}, 1, sum);
-	if (st == ST_OK) {
-		put_value(w, sum, CHUNK_SUM_LEN);
-	}
-	return st;
+	return st == ST_OK ? put_value(w, digest) : st;
 }
 
 static enum status grow_table(struct saving *s)
@@ -169,7 +175,7 @@ static enum status grow_table(struct saving *s)
 		return ST_ENOMEM;
 	}
 	s->chunks = chunks;
-	uint8_t *digests = realloc(s->digests, room * SIG_ID_LEN);
+	uint8_t *digests = realloc(s->digests, room * CHUNK_DIGEST_LEN);
 	if (digests == NULL) {
 		return ST_ENOMEM;
 	}
@@ -197,13 +203,13 @@ static enum status save_chunk(struct saving *s)
 		st = encode_chunk(s, c.digest);
 		if (st == ST_OK) {
 			st = writer_put(s->writer, CHUNK_TABLE, chunk_key(s->zone, c.key, key_buf),
-					(struct bytes){s->work.value, s->work.value_len});
+					(struct bytes){s->work.value.data, s->work.value.len});
 		}
 	}
 	if (st != ST_OK) {
 		return st;
 	}
-	memcpy(s->digests + s->count * SIG_ID_LEN, c.digest, SIG_ID_LEN);
+	memcpy(s->digests + s->count * CHUNK_DIGEST_LEN, c.digest, CHUNK_DIGEST_LEN);
 	s->chunks[s->count++] = c;
 	s->node_count = 0;
 	return ST_OK;
@@ -247,8 +253,9 @@ static enum status save_zone(struct saving *s, uint32_t serial, enum sign_denial
 	struct sigstore_zone *z = s->zone;
 	uint8_t digest[32];
 	uint8_t value[ZONE_ENTRY_LEN];
-	enum status st = zone_digest(s->digests, s->count, digest);
-	if (st != ST_OK || (z->has_serial && z->serial == serial &&
+	enum status st =
+		zone_digest((struct bytes){s->digests, s->count * CHUNK_DIGEST_LEN}, digest);
+	if (st != ST_OK || (z->has_serial && !z->is_old && z->serial == serial &&
 			    memcmp(z->digest, digest, sizeof(digest)) == 0)) {
 		return st;
 	}
@@ -260,6 +267,7 @@ static enum status save_zone(struct saving *s, uint32_t serial, enum sign_denial
 			(struct bytes){value, sizeof(value)});
 	if (st == ST_OK) {
 		z->has_serial = true;
+		z->is_old = false;
 		z->serial = serial;
 		memcpy(z->digest, digest, sizeof(digest));
 	}
@@ -275,9 +283,10 @@ enum status sigstore_save(struct sigstore_writer *w, struct sigstore_zone *z,
 	}
 	s->writer = w;
 	s->zone = z;
-	s->work.zone = z;
-	s->work.keys = v->keys;
-	enum status st = version_walk(v, save_node, s);
+	enum status st = chunk_work_init(&s->work, z, v->keys);
+	if (st == ST_OK) {
+		st = version_walk(v, save_node, s);
+	}
 	if (st == ST_OK) {
 		st = save_chunk(s);
 	}

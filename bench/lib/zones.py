@@ -27,6 +27,18 @@ def write_zone(path, names, apex=APEX):
                 f.write(f"cut{i:07d} NS ns.cut{i:07d}\nns.cut{i:07d} A 192.0.2.9\n")
 
 
+def write_chain(path, names):
+    """The zone of write_zone() with the NSECs that signing would give it, and nothing signed."""
+    owners = [("@", "NS SOA RRSIG NSEC DNSKEY")]
+    owners += [(f"cut{i:07d}", "NS RRSIG NSEC") for i in range(0, names, 10)]
+    owners += [(f"host{i:07d}", "A AAAA RRSIG NSEC" if i % 2 == 0 else "A RRSIG NSEC") for i in range(names)]
+    owners += [("ns1", "A RRSIG NSEC"), ("ns2", "A RRSIG NSEC"), ("*.wild", "A RRSIG NSEC")]
+    write_zone(path, names)
+    with open(path, "a") as f:
+        for i, (owner, types) in enumerate(owners):
+            f.write(f"{owner} 300 NSEC {owners[(i + 1) % len(owners)][0]} {types}\n")
+
+
 def sign_file(folder, path, apex=APEX, options=()):
     """dnssec-signzone with one KSK and one ZSK of P-256; the signed file's path."""
     keys = ["-q", "-a", "ECDSAP256SHA256", "-K", folder]
@@ -45,6 +57,16 @@ def plain(ctx, names):
         path = os.path.join(ctx.folder("zones"), f"plain-{names}.zone")
         ctx.say(f"writing a zone of {names} names")
         write_zone(path, names)
+        ctx.zones[key] = path
+    return ctx.zones[key]
+
+
+def chained(ctx, names):
+    """The path of the same zone with its chain of NSECs, unsigned."""
+    key = ("chained", names)
+    if key not in ctx.zones:
+        path = os.path.join(ctx.folder("zones"), f"chained-{names}.zone")
+        write_chain(path, names)
         ctx.zones[key] = path
     return ctx.zones[key]
 

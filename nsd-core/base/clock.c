@@ -20,16 +20,21 @@ int64_t clock_wall_s(void)
 	return ts.tv_sec;
 }
 
-int64_t clock_mono_ms(void)
+int64_t clock_mono_us(void)
 {
 	int64_t fake = atomic_load_explicit(&fake_mono_ms, memory_order_relaxed);
 	struct timespec ts;
 
 	if (fake != -1) {
-		return fake;
+		return fake * 1000;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t clock_mono_ms(void)
+{
+	return clock_mono_us() / 1000;
 }
 
 void clock_fake(int64_t wall_s, int64_t mono_ms)

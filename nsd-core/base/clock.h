@@ -7,6 +7,8 @@
 int64_t clock_wall_s(void);
 /* Milliseconds that never go back: for time-outs. */
 int64_t clock_mono_ms(void);
+/* The same clock in microseconds: for what is measured. */
+int64_t clock_mono_us(void);
 /* Tests: freeze both clocks at these values, or let them run again with -1, -1. */
 void clock_fake(int64_t wall_s, int64_t mono_ms);
 

@@ -41,6 +41,10 @@ struct raw_signature {
 	size_t len;
 };
 
+#define LANE_WINDOW_MAX 8
+/* What takes longer holds up nothing that could be signed elsewhere. */
+#define LANE_STUCK_MS 20
+
 struct device;	/* one token or one directory */
 struct session; /* what one lane owns of it */
 
@@ -84,6 +88,14 @@ struct backend {
 	/* ST_ELIMIT: the device gives no further session; nothing was signed. */
 	enum status (*sign)(struct session *s, struct hsm_key *key, const uint8_t *digest,
 			    struct raw_signature *out, struct fault *f);
+	/* Instead of sign(), where a session takes requests while it signs, 'window' of them (at
+	 * most LANE_WINDOW_MAX): ask() sends one and does not wait; answer() is sign() for the
+	 * oldest, or ST_EBUSY, with nothing changed, when it has taken LANE_STUCK_MS or a multiple
+	 * of it; forget() takes back all but the oldest. */
+	unsigned window;
+	void (*ask)(struct session *s, struct hsm_key *key, const uint8_t *digest);
+	enum status (*answer)(struct session *s, struct raw_signature *out, struct fault *f);
+	void (*forget)(struct session *s);
 	/* A signature of 'key' did not verify: trust no remembered handle. May be NULL. */
 	void (*distrust)(struct hsm_key *key);
 

@@ -144,7 +144,7 @@ enum status child_new(const struct keystore_options *opt, int patience_ms, struc
 		st = socket_pair(mine, &theirs[made]);
 		c->lane_count += st == ST_OK && made > 0;
 		if (st == ST_OK) {
-			st = child_set_patience(*mine, patience_ms);
+			st = child_set_patience(*mine, made == 0 ? patience_ms : LANE_STUCK_MS);
 		}
 	}
 	if (st == ST_OK) {
@@ -170,29 +170,52 @@ enum status child_new(const struct keystore_options *opt, int patience_ms, struc
 	return ST_OK;
 }
 
-enum status child_exchange(int fd, const struct host_request *rq, size_t len,
-			   struct host_reply *reply)
+bool child_send(int fd, const struct host_request *rq, size_t len)
 {
 	ssize_t n;
 	do {
 		n = send(fd, rq, len, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n != (ssize_t)len) {
-		return ST_EIO;
+		/* Who waits for the answer is told. */
+		shutdown(fd, SHUT_RDWR);
 	}
+	return n == (ssize_t)len;
+}
+
+static enum status inbox_fill(struct child_inbox *in, int fd)
+{
+	ssize_t n;
 	do {
-		n = recv(fd, reply, sizeof(*reply), MSG_TRUNC);
+		n = recv(fd, in->data, sizeof(in->data), MSG_TRUNC);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN) {
 		return ST_ETIMEDOUT;
 	}
-	if (n == (ssize_t)HOST_REPLY_SHORT && reply->status == ST_OK) {
-		reply->guard_len = 0;
-	} else if (n != (ssize_t)sizeof(*reply)) {
+	if (n <= 0 || n > (ssize_t)sizeof(in->data) ||
+	    (n != (ssize_t)sizeof(struct host_reply) && n % (ssize_t)HOST_REPLY_SHORT != 0)) {
 		return ST_EIO;
 	}
-	return reply->number == rq->number && reply->status >= ST_OK &&
-			       reply->status <= ST_EFATAL &&
+	in->len = (size_t)n;
+	in->at = 0;
+	return ST_OK;
+}
+
+enum status child_receive(int fd, struct child_inbox *in, uint32_t number, struct host_reply *reply)
+{
+	enum status st = in->at == in->len ? inbox_fill(in, fd) : ST_OK;
+	if (st != ST_OK) {
+		return st;
+	}
+	bool is_short = in->len != sizeof(*reply);
+	size_t len = is_short ? HOST_REPLY_SHORT : sizeof(*reply);
+	memcpy(reply, in->data + in->at, len);
+	in->at += len;
+	if (is_short) {
+		reply->guard_len = 0;
+	}
+	return reply->number == number && reply->status >= ST_OK &&
+			       reply->status <= (is_short ? ST_OK : ST_EFATAL) &&
 			       reply->len <= sizeof(reply->signature) &&
 			       reply->guard_len <= sizeof(reply->guard)
 		       ? ST_OK

@@ -18,8 +18,8 @@ struct child {
 	unsigned lane_count;
 };
 
-/* Starts one with a lane for each session; one reference. patience_ms: for an answer on any socket,
- * until child_set_patience(). */
+/* Starts one with a lane for each session; one reference. patience_ms: for an answer to a call,
+ * until child_set_patience(); lanes have LANE_STUCK_MS. */
 enum status child_new(const struct keystore_options *opt, int patience_ms,
 		      struct child **out) MUST_USE;
 void child_unref(struct child *c); /* takes NULL; does not end the process */
@@ -29,7 +29,15 @@ void child_shut(struct child *c);
 void child_end(struct child *c, int patience_ms);
 
 enum status child_set_patience(int fd, int ms) MUST_USE;
-/* One message of 'len' octets there and one back, over one of its sockets, which nobody else uses
- * meanwhile. ST_ETIMEDOUT; ST_EIO: the process is gone, or talks nonsense. */
-enum status child_exchange(int fd, const struct host_request *rq, size_t len,
-			   struct host_reply *reply) MUST_USE;
+/* What came in one message and is not read yet; zero: nothing. */
+struct child_inbox {
+	uint8_t data[HOST_BATCH_MAX * HOST_REPLY_SHORT];
+	size_t len, at;
+};
+
+/* One message of 'len' octets. False: it is lost, and so is the socket. */
+bool child_send(int fd, const struct host_request *rq, size_t len);
+/* The next reply, which is to be that to the request of this number. ST_ETIMEDOUT: none came within
+ * the socket's patience; ST_EIO: the process is gone, or talks nonsense. */
+enum status child_receive(int fd, struct child_inbox *in, uint32_t number,
+			  struct host_reply *reply) MUST_USE;

@@ -1,6 +1,8 @@
 /* The module's side. */
 #include "hsm/host.h"
 
+#include "nsd-core/base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,6 +18,8 @@
 #define LANES_MAX 1024
 /* The server is gone: a module that does not end by itself is ended. */
 #define END_S 10
+/* What is signed waits so long for others that are being signed. */
+#define GATHER_US 250
 
 struct host {
 	const struct backend *be;
@@ -30,6 +34,13 @@ struct host {
 	size_t count, room;
 };
 
+/* Signatures that the server has not been sent: it is woken once for some. */
+struct host_batch {
+	struct host_reply replies[HOST_BATCH_MAX];
+	unsigned count;
+	int64_t first_us; /* the first was made, clock_mono_us() */
+};
+
 struct host_lane {
 	struct host *host;
 	struct session *session;
@@ -39,23 +50,39 @@ struct host_lane {
 };
 
 /* The whole length, also of what did not fit. */
-static ssize_t receive(int fd, void *buf, size_t room)
+static ssize_t receive(int fd, void *buf, size_t room, bool wait)
 {
 	ssize_t n;
 	do {
-		n = recv(fd, buf, room, MSG_TRUNC);
+		n = recv(fd, buf, room, wait ? MSG_TRUNC : MSG_TRUNC | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n;
 }
 
-static bool answer(int fd, const struct host_reply *reply, bool whole)
+static bool answer(int fd, const struct host_reply *reply)
 {
-	size_t len = whole ? sizeof(*reply) : HOST_REPLY_SHORT;
 	ssize_t n;
 	do {
-		n = send(fd, reply, len, MSG_NOSIGNAL);
+		n = send(fd, reply, sizeof(*reply), MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)len;
+	return n == (ssize_t)sizeof(*reply);
+}
+
+/* In one message. */
+static bool batch_send(struct host_batch *b, int fd)
+{
+	struct iovec iov[HOST_BATCH_MAX];
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = b->count};
+	ssize_t n;
+	for (unsigned i = 0; i < b->count; i++) {
+		iov[i] = (struct iovec){&b->replies[i], HOST_REPLY_SHORT};
+	}
+	do {
+		n = b->count > 0 ? sendmsg(fd, &msg, MSG_NOSIGNAL) : 0;
+	} while (n < 0 && errno == EINTR);
+	bool sent = n == (ssize_t)(b->count * HOST_REPLY_SHORT);
+	b->count = 0;
+	return sent;
 }
 
 static bool is_key(const struct hsm_key *key, const struct host_key *k)
@@ -273,22 +300,44 @@ static bool finish(struct host *h, int fd, struct host_reply *reply, enum status
 		reply->kind = (uint32_t)f->kind;
 		memcpy(reply->text, f->text, sizeof(reply->text));
 	}
-	return answer(fd, reply, fd == HOST_FD || st != ST_OK);
+	return answer(fd, reply);
+}
+
+/* Signs one more. False: the server is gone. */
+static bool serve_sign(struct host_lane *l, struct host_batch *b, const struct host_request *rq)
+{
+	struct fault f = {.kind = FAULT_REQUEST};
+	struct host_reply *reply = &b->replies[b->count];
+	int64_t start_us = clock_mono_us();
+	*reply = (struct host_reply){.number = rq->number};
+	enum status st = check_opened(l->host, &f);
+	if (st == ST_OK) {
+		st = sign(l, rq, reply, &f);
+	}
+	if (st != ST_OK) {
+		struct host_reply failed = *reply;
+		return batch_send(b, l->fd) && finish(l->host, l->fd, &failed, st, &f);
+	}
+	int64_t now_us = clock_mono_us();
+	if (b->count++ == 0) {
+		b->first_us = now_us;
+	}
+	/* As long again as this one took, and it would be too late. */
+	bool due =
+		b->count == HOST_BATCH_MAX || now_us - b->first_us + now_us - start_us > GATHER_US;
+	return !due || batch_send(b, l->fd);
 }
 
 static void *lane_main(void *arg)
 {
 	struct host_lane *l = arg;
+	struct host_batch b = {.count = 0};
 	struct host_request rq;
-	ssize_t n;
-	while ((n = receive(l->fd, &rq, sizeof(rq))) > 0 && is_request(&rq, n, true)) {
-		struct host_reply reply = {.number = rq.number};
-		struct fault f = {.kind = FAULT_REQUEST};
-		enum status st = check_opened(l->host, &f);
-		if (st == ST_OK) {
-			st = sign(l, &rq, &reply, &f);
-		}
-		if (!finish(l->host, l->fd, &reply, st, &f)) {
+	for (;;) {
+		ssize_t n = receive(l->fd, &rq, sizeof(rq), b.count == 0);
+		bool none_yet = n < 0 && errno == EAGAIN && b.count > 0;
+		if (none_yet ? !batch_send(&b, l->fd)
+			     : n <= 0 || !is_request(&rq, n, true) || !serve_sign(l, &b, &rq)) {
 			break;
 		}
 	}
@@ -330,7 +379,7 @@ static void serve_calls(struct host *h)
 {
 	struct host_request rq;
 	ssize_t n;
-	while ((n = receive(HOST_FD, &rq, sizeof(rq))) > 0 && is_request(&rq, n, false)) {
+	while ((n = receive(HOST_FD, &rq, sizeof(rq), true)) > 0 && is_request(&rq, n, false)) {
 		struct host_reply reply = {.number = rq.number};
 		struct fault f = {.kind = FAULT_REQUEST};
 		enum status st = serve_call(h, &rq, &reply, &f);
@@ -396,7 +445,7 @@ static enum status host_start(struct host *h, uint8_t *options)
 		return status_from_errno(err);
 	}
 	pthread_detach(watch);
-	ssize_t n = receive(HOST_FD, options, HOST_OPTIONS_MAX);
+	ssize_t n = receive(HOST_FD, options, HOST_OPTIONS_MAX, true);
 	if (n <= 0 || n > HOST_OPTIONS_MAX) {
 		return ST_EPARSE;
 	}

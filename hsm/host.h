@@ -1,12 +1,14 @@
 /* The process that a PKCS#11 module runs in, and what it is asked.
  *
  * The server talks to it over SOCK_SEQPACKET pairs, one for calls that open the device or find keys
- * and one for each lane: a message is read whole or not at all, a lane's signature costs two
- * wake-ups, and many are in flight at once. Both sides are the same program; neither believes a
- * length or a number of the other's. */
+ * and one for each lane: a message is read whole or not at all, and a lane's requests are answered
+ * in their order, so that several may be on their way. Both sides are the same program; neither
+ * believes a length or a number of the other's. */
 #pragma once
 
 #include "hsm/backend.h"
+
+#include <assert.h>
 
 /* argv[1] of the process; descriptors from HOST_FD on are its sockets: calls, then lanes. */
 #define HOST_ARGUMENT "--pkcs11-host"
@@ -66,7 +68,11 @@ struct host_reply {
 	uint8_t guard[HOST_GUARD_MAX];
 };
 
+/* A message holds one reply, whole, or up to HOST_BATCH_MAX short ones of signatures made. */
 #define HOST_REPLY_SHORT offsetof(struct host_reply, kind)
+#define HOST_BATCH_MAX	 LANE_WINDOW_MAX
+static_assert(sizeof(struct host_reply) % HOST_REPLY_SHORT != 0, "told apart by their length");
+static_assert(sizeof(struct host_reply) < HOST_BATCH_MAX * HOST_REPLY_SHORT, "fits the same room");
 
 /* The first message to a new process. ST_ESPACE. */
 enum status host_options_encode(const struct keystore_options *opt, uint8_t *buf, size_t room,

@@ -83,6 +83,7 @@ struct keystore_health {
 	char refusal[160]; /* why it last did not sign with some key, though it is up; empty: it did
 			      with all, since it was opened */
 	unsigned sessions;
+	unsigned window; /* jobs that its sessions have in flight at most, as fast as it is now */
 	uint64_t signatures, failures, verify_failures;
 	size_t waiting;	   /* jobs in the queues */
 	int pid;	   /* of the module's own process; 0: none */
@@ -142,8 +143,9 @@ const uint8_t *hsm_key_public(const struct hsm_key *key); /* HSM_PUBLIC_LEN octe
 const uint8_t *hsm_key_id(const struct hsm_key *key, size_t *len);
 struct keystore *hsm_key_store(const struct hsm_key *key);
 
-/* HSM_QUERY comes first. The other two take turns, so that neither starves the other, and never
- * take the last lane while there are two or more. */
+/* HSM_QUERY comes first. The other two take turns, so that neither starves the other. While there
+ * are two lanes or more they take the last one only where nobody misses it: no HSM_QUERY came for a
+ * second, and one signature takes less than 5 ms. */
 enum hsm_priority {
 	HSM_QUERY,  /* somebody waits for the answer */
 	HSM_EXCESS, /* the same, but who asks has more than a fair share under way already; or

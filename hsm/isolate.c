@@ -4,6 +4,9 @@
  * come back; the keeper then starts another. */
 #include "hsm/child.h"
 
+#include "nsd-core/base/clock.h"
+
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +31,24 @@ struct device {
 	_Atomic(uint32_t) number;
 };
 
+/* Requests that a process may owe the answers of: those of a window, those that were taken back in
+ * one before it, and what is asked once more in each. */
+#define OWED_MAX (2 * (LANE_WINDOW_MAX + 1))
+
 struct session {
 	struct device *dev;
 	unsigned lane;
+	/* What is asked and not answered yet, all of it of one process: a ring, the oldest at
+	 * 'first'. */
+	struct owed {
+		struct iso_key *key;
+		bool forgotten;
+	} owed[OWED_MAX];
+	unsigned first, count;
+	uint32_t number;     /* of the oldest */
+	int64_t since_ms;    /* it is the oldest, clock_mono_ms() */
+	struct child *child; /* referenced while 'count' is not 0; NULL: there is none to ask */
+	struct child_inbox inbox;
 };
 
 struct iso_key {
@@ -124,10 +142,13 @@ static enum status call(struct device *dev, struct host_request *rq, int timeout
 		return no_child(f);
 	}
 	pthread_mutex_lock(&dev->calls);
+	struct child_inbox in = {.len = 0};
 	rq->number = atomic_fetch_add(&dev->number, 1);
 	enum status st = child_set_patience(c->calls, timeout_ms);
 	if (st == ST_OK) {
-		st = child_exchange(c->calls, rq, sizeof(*rq), reply);
+		st = child_send(c->calls, rq, sizeof(*rq))
+			     ? child_receive(c->calls, &in, rq->number, reply)
+			     : ST_EIO;
 	}
 	pthread_mutex_unlock(&dev->calls);
 	st = conclude(dev, c, st, timeout_ms, reply, f);
@@ -317,37 +338,95 @@ static enum status iso_session_new(struct device *dev, struct session **out)
 
 static void iso_session_free(struct session *s)
 {
-	free(s);
+	if (s != NULL) {
+		child_unref(s->child);
+		free(s);
+	}
 }
 
-static enum status iso_sign(struct session *s, struct hsm_key *key, const uint8_t *digest,
-			    struct raw_signature *out, struct fault *f)
+/* Of whatever is lost the answer tells. */
+static void iso_ask(struct session *s, struct hsm_key *key, const uint8_t *digest)
 {
-	struct device *dev = s->dev;
 	struct iso_key *k = (struct iso_key *)key;
 	struct host_request rq;
-	struct host_reply reply;
-	struct child *c = child_get(dev);
-	if (c == NULL) {
-		return no_child(f);
+	assert(s->count < OWED_MAX);
+	if (s->count == 0) {
+		s->child = child_get(s->dev);
+		s->since_ms = clock_mono_ms();
 	}
 	memset(&rq, 0, HOST_REQUEST_SHORT);
 	rq.op = HOST_SIGN;
-	rq.number = atomic_fetch_add(&dev->number, 1);
+	rq.number = s->number + s->count;
 	fill_key(key, key->public_point, &rq.key);
 	rq.key.distrust = atomic_exchange(&k->distrust, false);
 	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
-	enum status st = s->lane < c->lane_count ? child_exchange(c->lanes[s->lane], &rq,
-								  HOST_REQUEST_SHORT, &reply)
-						 : ST_EIO;
-	st = conclude(dev, c, st, sign_ms(dev->opt), &reply, f);
-	child_unref(c);
+	s->owed[(s->first + s->count++) % OWED_MAX] = (struct owed){.key = k};
+	if (s->child != NULL && s->lane < s->child->lane_count) {
+		child_send(s->child->lanes[s->lane], &rq, HOST_REQUEST_SHORT);
+	}
+}
+
+/* The next answer that comes. ST_EBUSY: none yet. */
+static enum status session_receive(struct session *s, struct host_reply *reply)
+{
+	struct child *c = s->child;
+	if (s->lane >= c->lane_count) {
+		return ST_EIO;
+	}
+	enum status st = child_receive(c->lanes[s->lane], &s->inbox, s->number, reply);
+	if (st == ST_ETIMEDOUT && clock_mono_ms() - s->since_ms < sign_ms(s->dev->opt)) {
+		st = ST_EBUSY;
+	}
+	return st;
+}
+
+/* The oldest is settled. */
+static struct owed session_pop(struct session *s)
+{
+	struct owed owed = s->owed[s->first];
+	s->first = (s->first + 1) % OWED_MAX;
+	s->count--;
+	s->number++;
+	s->since_ms = clock_mono_ms();
+	return owed;
+}
+
+static enum status iso_answer(struct session *s, struct raw_signature *out, struct fault *f)
+{
+	struct host_reply reply;
+	struct owed owed = {.forgotten = true};
+	enum status st = ST_OK;
+	while (owed.forgotten) {
+		st = s->child != NULL ? session_receive(s, &reply) : ST_EIO;
+		if (st == ST_EBUSY) {
+			return st;
+		}
+		owed = session_pop(s);
+	}
+	st = s->child != NULL ? conclude(s->dev, s->child, st, sign_ms(s->dev->opt), &reply, f)
+			      : no_child(f);
+	if (s->count == 0) {
+		child_unref(s->child);
+		s->child = NULL;
+		s->inbox.len = s->inbox.at = 0;
+	}
 	if (st == ST_OK) {
-		atomic_store_explicit(&k->place, reply.place, memory_order_relaxed);
+		atomic_store_explicit(&owed.key->place, reply.place, memory_order_relaxed);
 		memcpy(out->data, reply.signature, reply.len);
 		out->len = reply.len;
 	}
 	return st;
+}
+
+static void iso_forget(struct session *s)
+{
+	unsigned i = 0;
+	while (s->owed[(s->first + i) % OWED_MAX].forgotten) {
+		i++;
+	}
+	for (i++; i < s->count; i++) {
+		s->owed[(s->first + i) % OWED_MAX].forgotten = true;
+	}
 }
 
 static void iso_distrust(struct hsm_key *key)
@@ -388,7 +467,10 @@ const struct backend backend_isolated = {
 	.identify = iso_identify,
 	.session_new = iso_session_new,
 	.session_free = iso_session_free,
-	.sign = iso_sign,
+	.window = LANE_WINDOW_MAX,
+	.ask = iso_ask,
+	.answer = iso_answer,
+	.forget = iso_forget,
 	.distrust = iso_distrust,
 	.cancel = iso_cancel,
 	.process = iso_process,

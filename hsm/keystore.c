@@ -195,6 +195,8 @@ enum status keystore_new(const struct keystore_options *opt, struct keystore **o
 	ks->opt = *opt;
 	ks->be = backend_of(opt);
 	ks->queue_max = opt->queue_max == 0 ? QUEUE_MAX : opt->queue_max;
+	ks->asked_ms = INT64_MIN / 2;
+	ks->sign_us = -1;
 	st = sync_init(ks);
 	if (st != ST_OK) {
 		free(ks);
@@ -265,6 +267,7 @@ void keystore_health(struct keystore *ks, struct keystore_health *out)
 	memcpy(out->detail, ks->detail, sizeof(out->detail));
 	memcpy(out->refusal, ks->refusal, sizeof(out->refusal));
 	out->sessions = ks->able;
+	out->window = ks->able * queue_window(ks);
 	for (size_t i = 0; i <= HSM_BATCH; i++) {
 		out->waiting += ks->queue[i].count;
 	}

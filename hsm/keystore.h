@@ -1,17 +1,34 @@
-/* The inside of a keystore, shared by keystore.c (life, keys, healing) and lanes.c (queue,
- * signatures). */
+/* The inside of a keystore, shared by keystore.c (life, keys, healing), queue.c (what waits) and
+ * lanes.c (signatures). */
 #pragma once
 
 #include "hsm/backend.h"
 
 #include <pthread.h>
 
+/* A window's worth, and one that is signed once more. */
+#define LANE_FLIGHTS (LANE_WINDOW_MAX + 1)
+
+/* A job that a lane has given to the device. */
+struct flight {
+	struct hsm_job *job;
+	uint64_t epoch;
+	int64_t since_us; /* the device had it, clock_mono_us() */
+	unsigned attempt;
+};
+
+/* What is its thread's alone is not guarded. */
 struct lane {
 	struct keystore *ks;
 	struct session *session;
 	pthread_t thread;
 	bool started;
 	uint64_t parked; /* the epoch in which the device gave this lane no session; 0: none */
+	struct flight flights[LANE_FLIGHTS]; /* a ring, the oldest at 'first'; the thread's */
+	unsigned first, count;
+	unsigned low;	 /* of them, those of less than HSM_QUERY */
+	bool stuck;	 /* the oldest takes long: nothing is put behind it */
+	int64_t free_us; /* the device's last answer came, clock_mono_us() */
 };
 
 struct job_queue {
@@ -35,8 +52,11 @@ struct keystore {
 	struct job_queue queue[HSM_BATCH + 1];
 	struct lane *lanes;
 	unsigned able;	    /* lanes that are not parked */
-	unsigned low_busy;  /* lanes at a job of less than HSM_QUERY */
+	unsigned idle;	    /* lanes that wait for work, and may have it */
+	unsigned low_busy;  /* lanes with a job of less than HSM_QUERY in flight */
 	bool excess_is_due; /* HSM_BATCH had the last turn of the two */
+	int64_t asked_ms;   /* when a job last was, or became, HSM_QUERY; clock_mono_ms() */
+	int64_t sign_us;    /* running mean of one signature; -1: none was made yet */
 
 	/* The keeper is the one thread that opens the device, so that lanes are free to fail jobs
 	 * promptly meanwhile. */
@@ -55,6 +75,17 @@ struct keystore {
 
 /* keystore.c. A backend call begun in 'epoch' failed; takes the lock. */
 void keystore_fault(struct keystore *ks, uint64_t epoch, const struct fault *f);
+
+/* queue.c, all with the lock held. */
+
+/* Behind 'after'; NULL: at the front. */
+void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after);
+/* The next job for this lane, or NULL. Where jobs cannot be signed anyway every lane helps to fail
+ * them; else a parked lane takes none, and what is not HSM_QUERY leaves one lane free, unless no
+ * question came lately and a signature is short. */
+struct hsm_job *queue_take(struct lane *lane);
+/* How many a lane may have in flight: what a question may have to wait for. */
+unsigned queue_window(const struct keystore *ks);
 
 /* lanes.c */
 enum status lanes_start(struct keystore *ks) MUST_USE;

@@ -20,146 +20,249 @@ enum status thread_start(pthread_t *thread, void *(*main)(void *), void *arg)
 	return err == 0 ? ST_OK : status_from_errno(err);
 }
 
-/* Behind 'after'; NULL: at the front. */
-static void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after)
+static struct flight *lane_push(struct lane *lane, struct hsm_job *job, unsigned attempt)
 {
-	struct job_queue *q = &ks->queue[job->priority];
-	job->previous = after;
-	job->next = after != NULL ? after->next : q->head;
-	*(after != NULL ? &after->next : &q->head) = job;
-	*(job->next != NULL ? &job->next->previous : &q->tail) = job;
-	job->queued = true;
-	q->count++;
+	struct flight *fl = &lane->flights[(lane->first + lane->count++) % LANE_FLIGHTS];
+	*fl = (struct flight){.job = job, .epoch = lane->ks->epoch, .attempt = attempt};
+	if (job->priority != HSM_QUERY && lane->low++ == 0) {
+		lane->ks->low_busy++;
+	}
+	return fl;
 }
 
-static void queue_push(struct keystore *ks, struct hsm_job *job, enum hsm_priority priority)
+/* The newest where 'last', else the oldest. */
+static struct flight lane_pop(struct lane *lane, bool last)
 {
-	job->priority = priority;
-	queue_insert(ks, job, ks->queue[priority].tail);
+	struct flight fl =
+		lane->flights[(lane->first + (last ? lane->count - 1 : 0)) % LANE_FLIGHTS];
+	lane->count--;
+	lane->first = (lane->first + !last) % LANE_FLIGHTS;
+	if (fl.job->priority != HSM_QUERY && --lane->low == 0) {
+		lane->ks->low_busy--;
+	}
+	return fl;
 }
 
-static void queue_remove(struct keystore *ks, struct hsm_job *job)
+/* Without the lock. */
+static void lane_ask(struct lane *lane, struct flight *fl)
 {
-	struct job_queue *q = &ks->queue[job->priority];
-	*(job->previous != NULL ? &job->previous->next : &q->head) = job->next;
-	*(job->next != NULL ? &job->next->previous : &q->tail) = job->previous;
-	job->queued = false;
-	q->count--;
+	const struct backend *be = lane->ks->be;
+	fl->since_us = clock_mono_us();
+	if (be->ask != NULL) {
+		be->ask(lane->session, fl->job->key, fl->job->digest);
+	}
 }
 
-/* The first job of those that do not take the last lane, or NULL. */
-static struct hsm_job *low_first(struct keystore *ks)
+/* Without the lock. */
+static void job_settle(struct keystore *ks, struct hsm_job *job, enum status st)
 {
-	struct hsm_job *excess = ks->queue[HSM_EXCESS].head;
-	struct hsm_job *batch = ks->queue[HSM_BATCH].head;
-	bool take_excess = batch == NULL || (excess != NULL && ks->excess_is_due);
-	ks->excess_is_due = !take_excess;
-	return take_excess ? excess : batch;
+	atomic_fetch_add_explicit(st == ST_OK ? &ks->signatures : &ks->failures, 1,
+				  memory_order_relaxed);
+	job->result = st;
+	job->done(job);
 }
 
-/* The next job for this lane, or NULL. Where jobs cannot be signed anyway every lane helps to fail
- * them; else a parked lane takes none, and what is not HSM_QUERY leaves one lane free. */
-static struct hsm_job *lane_take(struct lane *lane)
+static bool is_late(const struct hsm_job *job, int64_t now_ms)
+{
+	return job->deadline_ms != 0 && now_ms >= job->deadline_ms;
+}
+
+/* Gives the device what this lane may take. Called and returns with the lock held. */
+static void lane_fill(struct lane *lane)
 {
 	struct keystore *ks = lane->ks;
-	bool signs = ks->state == KEYSTORE_UP && !ks->stopping;
-	if (signs && lane->parked == ks->epoch) {
-		return NULL;
-	}
-	struct hsm_job *job = ks->queue[HSM_QUERY].head;
-	if (job == NULL && signs && ks->able >= 2 && ks->low_busy >= ks->able - 1) {
-		return NULL;
-	}
-	job = job != NULL ? job : low_first(ks);
-	if (job != NULL) {
-		queue_remove(ks, job);
-	}
-	return job;
-}
-
-/* A lane signs twice at most: where the first signature is of no known form or does not verify.
- * Some modules give one in 128 short, and which octet is missing cannot be known. */
-static enum status lane_sign(struct lane *lane, struct hsm_job *job, struct fault *f)
-{
-	struct keystore *ks = lane->ks;
-	struct hsm_key *key = job->key;
-	for (int attempt = 0; attempt < 2; attempt++) {
-		struct raw_signature raw;
-		uint8_t sig[HSM_SIGNATURE_LEN];
-		enum status st = ks->be->sign(lane->session, key, job->digest, &raw, f);
-		if (st != ST_OK) {
-			return st;
+	struct hsm_job *job;
+	while ((job = queue_take(lane)) != NULL) {
+		enum status st = ks->state == KEYSTORE_UP && !ks->stopping ? ST_OK : ST_EAGAIN;
+		if (is_late(job, clock_mono_ms())) {
+			st = ST_ETIMEDOUT;
 		}
-		if (raw.len == HSM_SIGNATURE_LEN) {
-			memcpy(sig, raw.data, sizeof(sig));
+		struct flight *fl = st == ST_OK ? lane_push(lane, job, 0) : NULL;
+		pthread_mutex_unlock(&ks->lock);
+		if (fl != NULL) {
+			lane_ask(lane, fl);
 		} else {
-			st = ecdsa_der_decode(raw.data, raw.len, sig);
+			job_settle(ks, job, st);
 		}
-		if (st == ST_OK && !ks->be->in_process) {
-			st = pool_verify(&key->verifiers, key->pkey, job->digest, sig);
-		}
-		if (st == ST_OK) {
-			memcpy(job->signature, sig, sizeof(sig));
-			return ST_OK;
-		}
-		if (st == ST_ENOMEM) {
-			return st;
-		}
+		pthread_mutex_lock(&ks->lock);
+	}
+}
+
+/* The oldest takes long. What is behind it need not wait for that: other lanes may take it. With
+ * the lock held. */
+static void lane_recall(struct lane *lane)
+{
+	struct keystore *ks = lane->ks;
+	lane->stuck = true;
+	if (lane->count == 1) {
+		return;
+	}
+	ks->be->forget(lane->session);
+	while (lane->count > 1) {
+		queue_insert(ks, lane_pop(lane, true).job, NULL);
+	}
+	pthread_cond_broadcast(&ks->work);
+}
+
+/* The device has answered the oldest, which it began with when it had answered the one before. With
+ * the lock held. */
+static void lane_answered(struct lane *lane, enum status st, int64_t now_us)
+{
+	struct keystore *ks = lane->ks;
+	struct flight *fl = &lane->flights[lane->first];
+	if (fl->since_us < lane->free_us) {
+		fl->since_us = lane->free_us;
+	}
+	lane->free_us = now_us;
+	lane->stuck = false;
+	if (st == ST_OK) {
+		int64_t took_us = now_us - fl->since_us;
+		ks->sign_us = ks->sign_us < 0 ? took_us : (7 * ks->sign_us + took_us) / 8;
+	}
+}
+
+/* Is it a signature of the job's digest? Fills the job's. */
+static enum status raw_check(struct keystore *ks, struct hsm_job *job,
+			     const struct raw_signature *raw)
+{
+	struct hsm_key *key = job->key;
+	uint8_t sig[HSM_SIGNATURE_LEN];
+	enum status st = ST_OK;
+	if (raw->len == HSM_SIGNATURE_LEN) {
+		memcpy(sig, raw->data, sizeof(sig));
+	} else {
+		st = ecdsa_der_decode(raw->data, raw->len, sig);
+	}
+	if (st == ST_OK && !ks->be->in_process) {
+		st = pool_verify(&key->verifiers, key->pkey, job->digest, sig);
+	}
+	if (st == ST_OK) {
+		memcpy(job->signature, sig, sizeof(sig));
+	} else if (st != ST_ENOMEM) {
 		atomic_fetch_add_explicit(&ks->verify_failures, 1, memory_order_relaxed);
 		if (ks->be->distrust != NULL) {
 			ks->be->distrust(key);
 		}
+		st = ST_ECRYPTO;
 	}
-	fault_set(f, FAULT_REQUEST, "two signatures in a row do not verify");
-	return ST_ECRYPTO;
+	return st;
 }
 
 /* Called and returns with the lock held. ST_EBUSY: the job is back in its queue. */
-static enum status lane_run(struct lane *lane, struct hsm_job *job)
+static enum status flight_end(struct lane *lane, const struct flight *fl, enum status st,
+			      struct fault *f)
 {
 	struct keystore *ks = lane->ks;
-	struct fault f = {.kind = FAULT_REQUEST};
-	uint64_t epoch = ks->epoch;
-	bool signs = ks->state == KEYSTORE_UP && !ks->stopping;
-	if (job->deadline_ms != 0 && clock_mono_ms() >= job->deadline_ms) {
-		return ST_ETIMEDOUT;
-	}
-	if (!signs) {
-		return ST_EAGAIN;
-	}
-
-	ks->low_busy += job->priority != HSM_QUERY;
-	pthread_mutex_unlock(&ks->lock);
-	enum status st = lane_sign(lane, job, &f);
-	if (st != ST_OK && st != ST_ELIMIT && f.kind != FAULT_REQUEST) {
-		keystore_fault(ks, epoch, &f);
-		st = ST_EAGAIN; /* it heals without this job's doing, be it by the operator */
-	}
-	pthread_mutex_lock(&ks->lock);
-	ks->low_busy -= job->priority != HSM_QUERY;
-
 	if (st == ST_OK) {
 		ks->backoff_ms = 0;
 		ks->refusal[0] = '\0';
 	} else if (st == ST_EFATAL || st == ST_ECRYPTO) {
-		snprintf(ks->refusal, sizeof(ks->refusal), "%s", f.text);
+		snprintf(ks->refusal, sizeof(ks->refusal), "%s", f->text);
 	}
 	if (st != ST_ELIMIT) {
 		return st;
 	}
 	/* The device has fewer sessions than are configured: go on with those there are. */
-	if (ks->able > 1 && ks->epoch == epoch) {
-		lane->parked = epoch;
+	bool parks = ks->able > 1 && ks->epoch == fl->epoch && lane->parked != fl->epoch;
+	if (parks) {
+		lane->parked = fl->epoch;
 		ks->able--;
-		queue_insert(ks, job, NULL);
+	}
+	if (parks || lane->parked == fl->epoch) {
+		queue_insert(ks, fl->job, NULL);
 		pthread_cond_broadcast(&ks->work);
 		return ST_EBUSY;
 	}
-	f.kind = FAULT_DEVICE;
+	f->kind = FAULT_DEVICE;
 	pthread_mutex_unlock(&ks->lock);
-	keystore_fault(ks, epoch, &f);
+	keystore_fault(ks, fl->epoch, f);
 	pthread_mutex_lock(&ks->lock);
 	return ST_EAGAIN;
+}
+
+/* What the device's answer comes to. ST_EBUSY: it is to sign once more. Without the lock. */
+static enum status flight_judge(struct keystore *ks, const struct flight *fl, enum status st,
+				const struct raw_signature *raw, struct fault *f)
+{
+	if (st != ST_OK) {
+		if (st != ST_ELIMIT && f->kind != FAULT_REQUEST) {
+			keystore_fault(ks, fl->epoch, f);
+			st = ST_EAGAIN; /* it heals without this job's doing, be it by the operator
+					 */
+		}
+		return st;
+	}
+	if (is_late(fl->job, fl->since_us / 1000)) {
+		return ST_ETIMEDOUT;
+	}
+	st = raw_check(ks, fl->job, raw);
+	if (st == ST_ECRYPTO && fl->attempt == 0) {
+		return ST_EBUSY;
+	}
+	if (st == ST_ECRYPTO) {
+		fault_set(f, FAULT_REQUEST, "two signatures in a row do not verify");
+	}
+	return st;
+}
+
+/* A lane signs twice at most: where the first signature is of no known form or does not verify.
+ * Some modules give one in 128 short, and which octet is missing cannot be known. Called and
+ * returns with the lock held. */
+static void lane_again(struct lane *lane, const struct flight *fl)
+{
+	struct flight *again = lane_push(lane, fl->job, fl->attempt + 1);
+	again->epoch = fl->epoch;
+	pthread_mutex_unlock(&lane->ks->lock);
+	lane_ask(lane, again);
+	pthread_mutex_lock(&lane->ks->lock);
+}
+
+/* The device's answer to the oldest. Called and returns with the lock held. */
+static enum status lane_wait(struct lane *lane, struct raw_signature *raw, struct fault *f)
+{
+	const struct backend *be = lane->ks->be;
+	const struct hsm_job *job = lane->flights[lane->first].job;
+	pthread_mutex_unlock(&lane->ks->lock);
+	enum status st = be->answer != NULL
+				 ? be->answer(lane->session, raw, f)
+				 : be->sign(lane->session, job->key, job->digest, raw, f);
+	int64_t now_us = clock_mono_us();
+	pthread_mutex_lock(&lane->ks->lock);
+	if (st != ST_EBUSY) {
+		lane_answered(lane, st, now_us);
+	}
+	return st;
+}
+
+/* The oldest, to its end. Called and returns with the lock held. */
+static void lane_collect(struct lane *lane)
+{
+	struct keystore *ks = lane->ks;
+	struct fault f = {.kind = FAULT_REQUEST};
+	struct raw_signature raw;
+	enum status st = lane_wait(lane, &raw, &f);
+	if (st == ST_EBUSY) {
+		lane_recall(lane);
+		return;
+	}
+	struct flight fl = lane_pop(lane, false);
+	if (ks->be->ask != NULL && st == ST_OK) {
+		/* The device goes on while this one is verified. */
+		lane_fill(lane);
+	}
+	pthread_mutex_unlock(&ks->lock);
+	st = flight_judge(ks, &fl, st, &raw, &f);
+	pthread_mutex_lock(&ks->lock);
+	if (st == ST_EBUSY) {
+		lane_again(lane, &fl);
+		return;
+	}
+	st = flight_end(lane, &fl, st, &f);
+	if (st != ST_EBUSY) {
+		pthread_mutex_unlock(&ks->lock);
+		job_settle(ks, fl.job, st);
+		pthread_mutex_lock(&ks->lock);
+	}
 }
 
 static void *lane_main(void *arg)
@@ -168,24 +271,17 @@ static void *lane_main(void *arg)
 	struct keystore *ks = lane->ks;
 	pthread_mutex_lock(&ks->lock);
 	for (;;) {
-		struct hsm_job *job = lane_take(lane);
-		if (job == NULL) {
-			if (ks->stopping) {
-				break;
-			}
+		lane_fill(lane);
+		if (lane->count > 0) {
+			lane_collect(lane);
+		} else if (ks->stopping) {
+			break;
+		} else {
+			bool able = lane->parked != ks->epoch;
+			ks->idle += able;
 			pthread_cond_wait(&ks->work, &ks->lock);
-			continue;
+			ks->idle -= able;
 		}
-		enum status st = lane_run(lane, job);
-		if (st == ST_EBUSY) {
-			continue;
-		}
-		pthread_mutex_unlock(&ks->lock);
-		atomic_fetch_add_explicit(st == ST_OK ? &ks->signatures : &ks->failures, 1,
-					  memory_order_relaxed);
-		job->result = st;
-		job->done(job);
-		pthread_mutex_lock(&ks->lock);
 	}
 	pthread_mutex_unlock(&ks->lock);
 	return NULL;
@@ -234,45 +330,6 @@ void lanes_stop(struct keystore *ks)
 	}
 	free(ks->lanes);
 	ks->lanes = NULL;
-}
-
-/* There is something for a lane. With the lock held. */
-static void lanes_wake(struct keystore *ks)
-{
-	/* A parked lane may be the one that wakes up. */
-	if (ks->able < ks->opt.sessions) {
-		pthread_cond_broadcast(&ks->work);
-	} else {
-		pthread_cond_signal(&ks->work);
-	}
-}
-
-enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job)
-{
-	enum status st = ST_OK;
-	pthread_mutex_lock(&ks->lock);
-	if (ks->stopping) {
-		st = ST_EAGAIN;
-	} else if (ks->queue[priority].count >= ks->queue_max) {
-		st = ST_ELIMIT;
-	} else {
-		queue_push(ks, job, priority);
-		lanes_wake(ks);
-	}
-	pthread_mutex_unlock(&ks->lock);
-	return st;
-}
-
-void keystore_raise(struct keystore *ks, struct hsm_job *job)
-{
-	pthread_mutex_lock(&ks->lock);
-	if (job->queued && job->priority != HSM_QUERY &&
-	    ks->queue[HSM_QUERY].count < ks->queue_max) {
-		queue_remove(ks, job);
-		queue_push(ks, job, HSM_QUERY);
-		lanes_wake(ks);
-	}
-	pthread_mutex_unlock(&ks->lock);
 }
 
 struct proof {

@@ -293,7 +293,7 @@ void probe_bench(const struct probe *p, struct reply *r)
 	}
 	keystore_health(p->ks, &h);
 	unsigned most = h.sessions;
-	/* Background work never takes the last lane. */
+	/* Of the last lane background work cannot be sure. */
 	if (p->serving && most > 1) {
 		most--;
 	}

@@ -1,5 +1,6 @@
 #include "tests/tools/p11fixture.h"
 
+#include "nsd-core/base/clock.h"
 #include "nsd-core/base/text.h"
 
 #include <dlfcn.h>
@@ -76,6 +77,7 @@ int p11_setup(void **state)
 int p11_teardown(void **state)
 {
 	struct p11_fixture *fx = *state;
+	clock_fake(-1, -1); /* of a test that failed, too */
 	keystore_free(fx->ks);
 	hsm_key_unref(fx->key);
 	if (initialised != NULL) {

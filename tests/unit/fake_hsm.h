@@ -185,7 +185,8 @@ bool keystore_in_process(const struct keystore *ks)
 
 void keystore_health(struct keystore *ks, struct keystore_health *out)
 {
-	*out = (struct keystore_health){.state = KEYSTORE_UP, .sessions = ks->sessions};
+	*out = (struct keystore_health){
+		.state = KEYSTORE_UP, .sessions = ks->sessions, .window = ks->sessions};
 }
 
 enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, struct hsm_job *job)

@@ -1,6 +1,7 @@
 /* Keystores on SoftHSM and on the token of NSS, where all goes well. */
 #include "tests/tools/p11fixture.h"
 
+#include "nsd-core/base/clock.h"
 #include "nsd-core/base/text.h"
 
 #include <pthread.h>
@@ -104,25 +105,71 @@ static void thousands_of_jobs_at_once_all_verify(void **state)
 	jobs_free(j);
 }
 
-static void batches_leave_a_lane_for_queries(void **state)
+/* One signature that takes so long, by a clock that stands still but for that. */
+static void sign_slowly(struct p11_fixture *fx, int64_t *now_ms, int64_t took_ms)
 {
-	struct p11_fixture *fx = *state;
-	struct keystore_health health;
-	struct jobs *j = jobs_new(3);
-	p11_use(fx, p11_wrapper(), 2);
-	p11_make_key(fx);
+	struct jobs *j = jobs_new(1);
 	unsigned before = wrap_calls("C_Sign");
 	wrap_rule("C_Sign", "hold", 0, -1);
 	assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_BATCH, fx->key), ST_OK);
-	assert_int_equal(jobs_submit(j, 1, fx->ks, HSM_BATCH, fx->key), ST_OK);
 	EVENTUALLY(wrap_calls("C_Sign") == before + 1);
-	assert_int_equal(jobs_submit(j, 2, fx->ks, HSM_QUERY, fx->key), ST_OK);
-	EVENTUALLY(wrap_calls("C_Sign") == before + 2);
-	keystore_health(fx->ks, &health);
-	assert_int_equal(health.waiting, 1); /* the second batch job, not the query */
+	*now_ms += took_ms;
+	clock_fake(1, *now_ms);
 	wrap_clear();
-	jobs_wait(j, 3);
+	jobs_wait(j, 1);
 	jobs_free(j);
+}
+
+static void batches_take_the_last_lane_where_nobody_misses_it(void **state)
+{
+	static const struct {
+		const char *name;
+		int64_t slow_ms; /* a signature before takes that; 0: none */
+		unsigned fast;	 /* and so many after it take no time */
+		int64_t calm_ms; /* since a question was asked */
+		bool both;
+	} cases[] = {
+		{"a question came just now", 0, 0, 0, false},
+		{"a question came lately", 0, 0, 999, false},
+		{"none came lately, and the device is fast", 0, 0, 1000, true},
+		{"none came lately, and the device is slow", 200, 0, 1000, false},
+		{"it is fast again", 0, 40, 1000, true},
+		{"it is fast, and a question came lately", 0, 40, 999, false},
+	};
+	struct p11_fixture *fx = *state;
+	struct keystore_health health;
+	int64_t now_ms = 5000;
+	clock_fake(1, now_ms);
+	p11_use(fx, p11_wrapper(), 2);
+	p11_make_key(fx);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct jobs *j = jobs_new(3);
+		print_message("%s\n", cases[i].name);
+		if (cases[i].slow_ms > 0) {
+			sign_slowly(fx, &now_ms, cases[i].slow_ms);
+		}
+		for (unsigned k = 0; k < cases[i].fast; k++) {
+			assert_int_equal(sign_one(fx->ks, fx->key), ST_OK);
+		}
+		assert_int_equal(sign_one(fx->ks, fx->key), ST_OK); /* a question */
+		now_ms += cases[i].calm_ms;
+		clock_fake(1, now_ms);
+		unsigned before = wrap_calls("C_Sign");
+		wrap_rule("C_Sign", "hold", 0, -1);
+		assert_int_equal(jobs_submit(j, 0, fx->ks, HSM_BATCH, fx->key), ST_OK);
+		assert_int_equal(jobs_submit(j, 1, fx->ks, HSM_BATCH, fx->key), ST_OK);
+		EVENTUALLY(wrap_calls("C_Sign") == before + 1 + cases[i].both);
+		assert_int_equal(jobs_submit(j, 2, fx->ks, HSM_QUERY, fx->key), ST_OK);
+		EVENTUALLY(wrap_calls("C_Sign") == before + 2);
+		keystore_health(fx->ks, &health);
+		assert_int_equal(health.waiting, 1);
+		wrap_clear();
+		jobs_wait(j, 3);
+		for (size_t k = 0; k < 3; k++) {
+			assert_int_equal(jobs_at(j, k)->result, ST_OK);
+		}
+		jobs_free(j);
+	}
 }
 
 static void one_lane_serves_both(void **state)
@@ -191,6 +238,7 @@ static void what_is_raised_takes_the_last_lane(void **state)
 	struct p11_fixture *fx = *state;
 	struct keystore_health health;
 	struct jobs *j = jobs_new(3);
+	clock_fake(1, 5000); /* so that the key was proven just now, which counts as a question */
 	p11_use(fx, p11_wrapper(), 2);
 	p11_make_key(fx);
 	unsigned before = wrap_calls("C_Sign");
@@ -507,7 +555,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_key_is_found_again),
 		TEST(thousands_of_jobs_at_once_all_verify),
-		TEST(batches_leave_a_lane_for_queries),
+		TEST(batches_take_the_last_lane_where_nobody_misses_it),
 		TEST(one_lane_serves_both),
 		TEST(questions_come_first_and_the_rest_takes_turns),
 		TEST(what_is_raised_takes_the_last_lane),

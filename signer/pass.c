@@ -17,8 +17,8 @@
 #define STAND_BACK_MS 50
 #define STEP_MS	      5
 
-/* Enough to keep every lane of every keystore busy, and no more: a question finds its RRset either
- * unclaimed, or a few signatures away from being done. */
+/* Enough to keep every lane of every keystore busy, with as much again on its way to them, and no
+ * more: a question finds its RRset either unclaimed, or a few signatures away from being done. */
 static size_t feed_limit(const struct signer *s, const struct keyset *ks)
 {
 	const struct keystore *seen[KEYSET_MAX];
@@ -34,7 +34,7 @@ static size_t feed_limit(const struct signer *s, const struct keyset *ks)
 		if (is_new) {
 			struct keystore_health health;
 			keystore_health(store, &health);
-			limit += 2 * (size_t)health.sessions;
+			limit += 2 * (size_t)health.window;
 			seen[seen_count++] = store;
 		}
 	}
@@ -97,7 +97,7 @@ static bool feed_stopped(const struct feed *f)
 	return f->stop != NULL && atomic_load(f->stop);
 }
 
-/* With the lock held: until something moved, WAIT_MS at most. */
+/* With the lock held: until there is something to look at, WAIT_MS at most. */
 static void feed_pause(struct signer *s)
 {
 	struct timespec t;
@@ -107,27 +107,38 @@ static void feed_pause(struct signer *s)
 		t.tv_nsec -= 1000000000L;
 		t.tv_sec++;
 	}
-	s->waiting++;
 	pthread_cond_timedwait(&s->moved, &s->lock, &t);
+}
+
+/* With the lock held: until something moved. */
+static void feed_pause_any(struct signer *s)
+{
+	s->waiting++;
+	feed_pause(s);
 	s->waiting--;
 }
 
-/* Until fewer than 'limit' of this pass are in flight. ST_EREFUSED: to stop. */
+/* Until fewer than 'limit' of this pass are in flight; then there is room for some, so that this
+ * thread does not wake for each. ST_EREFUSED: to stop. */
 static enum status feed_wait(struct feed *f, size_t limit)
 {
 	struct signer *s = f->signer;
+	struct sign_batch *b = f->batch;
+	size_t wake = limit / 2 + 1;
 	enum status st = ST_OK;
-	if (atomic_load(&f->batch->in_flight) < limit) {
+	if (atomic_load(&b->in_flight) < limit) {
 		return ST_OK;
 	}
 	pthread_mutex_lock(&s->lock);
-	while (atomic_load(&f->batch->in_flight) >= limit && st == ST_OK) {
+	while (atomic_load(&b->in_flight) >= wake && st == ST_OK) {
 		if (feed_stopped(f)) {
 			st = ST_EREFUSED;
 		} else {
+			b->wake = wake > b->wake ? wake : b->wake;
 			feed_pause(s);
 		}
 	}
+	b->wake = 0;
 	pthread_mutex_unlock(&s->lock);
 	return st;
 }
@@ -143,7 +154,7 @@ enum status feed_wait_others(struct feed *f)
 			if (feed_stopped(f)) {
 				st = ST_EREFUSED;
 			} else {
-				feed_pause(s);
+				feed_pause_any(s);
 			}
 		}
 		f->incomplete |= rrset_sigs(rs) == NULL;
@@ -178,6 +189,16 @@ static void feed_stand_back(struct feed *f)
 	}
 }
 
+/* Until there is room for one more. How fast a keystore is shows with time. */
+static enum status feed_wait_room(struct feed *f)
+{
+	if (atomic_load(&f->batch->in_flight) < f->limit) {
+		return ST_OK;
+	}
+	f->limit = feed_limit(f->signer, f->keys);
+	return feed_wait(f, f->limit);
+}
+
 /* Can what signs this type be had, as far as this pass knows? */
 static bool feed_keys_work(struct feed *f, uint16_t type)
 {
@@ -195,7 +216,7 @@ static bool feed_keys_work(struct feed *f, uint16_t type)
 static enum status feed_queue_full(struct feed *f)
 {
 	pthread_mutex_lock(&f->signer->lock);
-	feed_pause(f->signer);
+	feed_pause_any(f->signer);
 	pthread_mutex_unlock(&f->signer->lock);
 	return feed_stopped(f) ? ST_EREFUSED : ST_OK;
 }
@@ -223,7 +244,7 @@ enum status feed_rrset(struct feed *f, const struct node *n, struct rrset *rs)
 			return ST_OK;
 		}
 		/* The claim comes last: what is claimed is with a keystore at once. */
-		st = feed_wait(f, f->limit);
+		st = feed_wait_room(f);
 		if (st != ST_OK) {
 			return st;
 		}

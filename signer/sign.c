@@ -128,18 +128,19 @@ static void sign_tell(struct signer *s, const struct sign *sign, enum status st)
 	struct sign_batch *b = sign->batch;
 	bool last = false;
 	pthread_mutex_lock(&s->lock);
+	bool wakes = s->waiting > 0;
 	if (b != NULL) {
 		for (size_t i = 0; i < sign->count; i++) {
 			batch_note_key(b, sign->parts[i].key, sign->parts[i].job.result == ST_OK);
 		}
-		atomic_fetch_sub(&b->in_flight, 1);
+		wakes |= atomic_fetch_sub(&b->in_flight, 1) <= b->wake;
 		/* A full queue the feeder knows of, and tries again. */
 		if (b->first_error == ST_OK && st != ST_ELIMIT) {
 			b->first_error = st;
 		}
 		last = --b->refs == 0;
 	}
-	if (s->waiting > 0) {
+	if (wakes) {
 		pthread_cond_broadcast(&s->moved);
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -24,8 +24,8 @@ struct signer {
 	struct signer_options opt;
 	struct flights flights;
 	pthread_mutex_t lock; /* batches' counters, waiting, helpers */
-	pthread_cond_t moved; /* a signature in flight was made or failed */
-	unsigned waiting;     /* threads that wait for 'moved' */
+	pthread_cond_t moved; /* signatures in flight were made or failed */
+	unsigned waiting;     /* threads that are to hear of each, by 'moved' */
 	_Atomic(uint64_t) made;
 	/* When a question's signature was last made on the thread that answers, in monotonic ms. */
 	_Atomic(int64_t) answered_ms;
@@ -36,8 +36,9 @@ struct signer {
  * in a device for ever. */
 struct sign_batch {
 	struct signer *signer;
-	unsigned refs; /* under signer->lock, as first_error; what is atomic is read without */
+	unsigned refs; /* under signer->lock, as what follows; what is atomic is read without */
 	enum status first_error;
+	size_t wake; /* who feeds it waits for fewer in flight than this; 0: nobody waits */
 	_Atomic(size_t) in_flight;
 	_Atomic(uint8_t) failures[KEYSET_MAX]; /* of each key, in a row */
 };

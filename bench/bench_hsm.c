@@ -2,10 +2,11 @@
  * of one, by a bare loop of C_Sign and verify, by the keystore in the process, and by the keystore
  * with the module in a process of its own.
  *
- * usage: bench_hsm [--sessions N,N,...] [--millis M] [--rounds R] [--json]
+ * usage: bench_hsm [--sessions N,N,...] [--millis M] [--rounds R] [--json] [--only WAY]
  *
  * On a SoftHSM token of its own. CPU time is that of all threads and of the module's process;
- * medians of R rounds (3), in each of which all ways have their turn. */
+ * medians of R rounds (3), in each of which all ways have their turn. --only: one of 0 bare, 1 in
+ * process, 2 isolated, for a profiler. */
 #include "hsm/verify.h"
 #include "tests/tools/p11fixture.h"
 
@@ -29,7 +30,7 @@
 #define ROUNDS_MAX 25
 #define ONES_MAX   20000
 /* In flight for each session: enough that no lane waits for the next. */
-#define DEPTH 4
+#define DEPTH 16
 
 enum way { BARE, INSIDE, OUTSIDE, WAYS };
 
@@ -40,6 +41,7 @@ struct options {
 	size_t lists;
 	unsigned millis;
 	unsigned rounds;
+	unsigned only; /* a way; WAYS: all */
 	bool json;
 };
 
@@ -345,9 +347,11 @@ static bool parse(int argc, char **argv, struct options *opt)
 					      {"millis", required_argument, NULL, 'm'},
 					      {"rounds", required_argument, NULL, 'r'},
 					      {"json", no_argument, NULL, 'j'},
+					      {"only", required_argument, NULL, 'o'},
 					      {NULL, 0, NULL, 0}};
 	int c;
-	*opt = (struct options){.sessions = {1, 2, 4}, .lists = 3, .millis = 500, .rounds = 3};
+	*opt = (struct options){
+		.sessions = {1, 2, 4}, .lists = 3, .millis = 500, .rounds = 3, .only = WAYS};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -364,6 +368,9 @@ static bool parse(int argc, char **argv, struct options *opt)
 		case 'j':
 			opt->json = true;
 			break;
+		case 'o':
+			opt->only = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		default:
 			return false;
 		}
@@ -379,7 +386,7 @@ int main(int argc, char **argv)
 	}
 	if (!parse(argc, argv, &b.opt)) {
 		fprintf(stderr, "usage: bench_hsm [--sessions N,N,...] [--millis M] [--rounds R] "
-				"[--json]\n");
+				"[--json] [--only WAY]\n");
 		return 2;
 	}
 	b.fx.dir = temp_make();
@@ -391,6 +398,9 @@ int main(int argc, char **argv)
 		for (size_t i = 0; i < b.opt.lists; i++) {
 			open_both(&b, b.opt.sessions[i]);
 			for (enum way way = BARE; way < WAYS; way++) {
+				if (b.opt.only != WAYS && b.opt.only != way) {
+					continue;
+				}
 				measure(&b, way, b.opt.sessions[i], &b.figures[i][way][r]);
 			}
 			close_both(&b);

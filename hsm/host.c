@@ -19,7 +19,7 @@
 /* The server is gone: a module that does not end by itself is ended. */
 #define END_S 10
 /* What is signed waits so long for others that are being signed. */
-#define GATHER_US 250
+#define GATHER_US 500
 
 struct host {
 	const struct backend *be;

@@ -6,8 +6,6 @@
 #include "nsd-core/log.h"
 #include "nsd-core/socket.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #define TICK_MS 100
@@ -298,15 +296,6 @@ static const char *rcode_phrase(unsigned rcode)
 	}
 }
 
-static bool same_address(const struct conf_peer *p, const struct sockaddr *from)
-{
-	const struct sockaddr_in *a = (const struct sockaddr_in *)&p->at.addr;
-	const struct sockaddr_in *b = (const struct sockaddr_in *)from;
-
-	/* The port stands at the same place in both families. */
-	return conf_peer_matches(p, from) && a->sin_port == b->sin_port;
-}
-
 static void take_answer(struct notifier *n, struct bytes message, const struct sockaddr *from)
 {
 	size_t at;
@@ -317,7 +306,7 @@ static void take_answer(struct notifier *n, struct bytes message, const struct s
 	}
 	struct target *t = &n->targets[n->by_id[be16_get(message.data)] - 1];
 	uint16_t flags = be16_get(message.data + 2);
-	if (!same_address(t->peer, from) || (flags & HEADER_QR) == 0 ||
+	if (!conf_peer_is(t->peer, from) || (flags & HEADER_QR) == 0 ||
 	    !answer_fits(t, message, &at)) {
 		return;
 	}
@@ -356,36 +345,9 @@ static void on_received(uv_udp_t *socket, ssize_t len, const uv_buf_t *buf,
 	}
 }
 
-static bool is_local(const struct conf_address *a)
-{
-	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&a->addr;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->addr;
-
-	return a->addr.ss_family == AF_INET ? ntohl(in4->sin_addr.s_addr) >> 24 == 127
-					    : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-}
-
-/* Secondaries know us by the address that we serve at: notifications leave from the first of these,
- * where there is one that can be told from outside. */
-static struct sockaddr_storage source_address(const struct conf_server *conf, unsigned six)
-{
-	struct sockaddr_storage from = {.ss_family = six ? AF_INET6 : AF_INET};
-
-	for (size_t i = 0; i < conf->listen_count; i++) {
-		const struct conf_address *a = &conf->listen[i];
-		if (a->addr.ss_family == from.ss_family && !socket_is_wildcard(a) && !is_local(a)) {
-			from = a->addr;
-			break;
-		}
-	}
-	/* The port stands at the same place in both families. */
-	((struct sockaddr_in *)&from)->sin_port = 0;
-	return from;
-}
-
 static bool open_socket(struct notifier *n, unsigned six)
 {
-	struct sockaddr_storage from = source_address(&n->conf->server, six);
+	struct sockaddr_storage from = socket_source(&n->conf->server, six);
 	const struct sockaddr *any = (const struct sockaddr *)&from;
 	uv_udp_t *s = &n->sockets[six];
 

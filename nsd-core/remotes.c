@@ -151,6 +151,15 @@ bool conf_peer_matches(const struct conf_peer *p, const struct sockaddr *peer)
 	return ((a.data[bits / 8] ^ b.data[bits / 8]) >> (8 - bits % 8)) == 0;
 }
 
+bool conf_peer_is(const struct conf_peer *p, const struct sockaddr *from)
+{
+	const struct sockaddr_in *a = (const struct sockaddr_in *)&p->at.addr;
+	const struct sockaddr_in *b = (const struct sockaddr_in *)from;
+
+	/* The port stands at the same place in both families. */
+	return conf_peer_matches(p, from) && a->sin_port == b->sin_port;
+}
+
 static bool remote_is_at(const struct conf_remote *r, const struct sockaddr *peer)
 {
 	for (size_t i = 0; i < r->peer_count; i++) {

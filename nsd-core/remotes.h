@@ -17,3 +17,5 @@ bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
 
 /* Is 'peer' at the address, whatever its port, or in the range? */
 bool conf_peer_matches(const struct conf_peer *p, const struct sockaddr *peer);
+/* The same with its port: does what came from there come from it? */
+bool conf_peer_is(const struct conf_peer *p, const struct sockaddr *from);

@@ -140,3 +140,28 @@ char *socket_text(const struct sockaddr *addr, char *buf)
 	snprintf(buf, SOCKET_TEXT_MAX, "%s@%u", host[0] != '\0' ? host : "?", port);
 	return buf;
 }
+
+static bool is_local(const struct conf_address *a)
+{
+	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&a->addr;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->addr;
+
+	return a->addr.ss_family == AF_INET ? ntohl(in4->sin_addr.s_addr) >> 24 == 127
+					    : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+struct sockaddr_storage socket_source(const struct conf_server *conf, bool six)
+{
+	struct sockaddr_storage from = {.ss_family = six ? AF_INET6 : AF_INET};
+
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		const struct conf_address *a = &conf->listen[i];
+		if (a->addr.ss_family == from.ss_family && !socket_is_wildcard(a) && !is_local(a)) {
+			from = a->addr;
+			break;
+		}
+	}
+	/* The port stands at the same place in both families. */
+	((struct sockaddr_in *)&from)->sin_port = 0;
+	return from;
+}

@@ -18,3 +18,6 @@ enum status socket_probe(const struct conf_address *a, struct diags *d) MUST_USE
 char *socket_text(const struct sockaddr *addr, char *buf);
 /* 0.0.0.0 or ::, where a reply must be told which address to leave from. */
 bool socket_is_wildcard(const struct conf_address *a);
+/* Where messages of ours leave from: others know us by the address that we serve at, so it is the
+ * first of these in the family that can be told from outside, with any port; or any address. */
+struct sockaddr_storage socket_source(const struct conf_server *conf, bool six);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "nsd-core/base/name.h"
+#include "nsd-core/base/serial.h"
 
 #include <sys/socket.h>
 
@@ -62,6 +63,8 @@ struct conf_policy {
 	uint32_t dnskey_ttl;
 	uint32_t refresh_s;
 	uint32_t validity_s;
+	bool refresh_given; /* else zones with secondaries have one by their SOA's expire */
+	bool validity_given;
 	uint32_t propagation_s;
 	bool publish_cds;
 	bool nsec3; /* else NSEC */
@@ -93,6 +96,7 @@ struct conf_zone {
 	char *file;
 	int64_t policy; /* index into conf->policies; -1: none */
 	bool watch;
+	uint8_t serial; /* enum serial_kind; SERIAL_KEEP with a policy: nothing is said */
 	struct conf_address *parent;
 	size_t parent_count;
 	size_t *secondaries; /* indices into conf->remotes */

@@ -256,7 +256,9 @@ void conf_check_policy(struct conf_reader *rd, size_t index, const struct conf_n
 		conf_fault(&rd->faults, place_in(map, "nsec3-opt-out"),
 			   "'nsec3-opt-out' is for 'denial: nsec3'");
 	}
-	if (conf_tree_get(map, "signature-validity") == NULL) {
+	p->refresh_given = conf_tree_get(map, "signature-refresh") != NULL;
+	p->validity_given = conf_tree_get(map, "signature-validity") != NULL;
+	if (!p->validity_given) {
 		p->validity_s = p->refresh_s + VALIDITY_OVER_REFRESH;
 	} else if (p->validity_s != 0 && p->refresh_s != 0 && p->validity_s <= p->refresh_s) {
 		conf_fault(&rd->faults, place_in(map, "signature-validity"),
@@ -300,6 +302,16 @@ static bool has_name(const struct conf_zone_entry *entry, const struct conf_node
 	       (node->kind == NODE_SCALAR && strcmp(node->text, ".") == 0);
 }
 
+/* What we sign changes without its file, and no secondary would notice. */
+static void check_keep(struct conf_reader *rd, const struct conf_node *serial)
+{
+	if (serial->kind == NODE_SCALAR && strcmp(serial->text, "keep") == 0) {
+		conf_fault(&rd->faults, serial->place,
+			   "'serial': keep is for zones without a policy: signatures change, and "
+			   "the serial with them");
+	}
+}
+
 bool conf_check_zone(struct conf_reader *rd, const struct conf_zone_entry *entry,
 		     const struct conf_node *map)
 {
@@ -309,6 +321,10 @@ bool conf_check_zone(struct conf_reader *rd, const struct conf_zone_entry *entry
 	struct stat st;
 
 	check_file(rd, map, "file", entry->zone.file, &st);
+	if (entry->zone.policy >= 0 && conf_tree_get(map, "serial") != NULL &&
+	    entry->zone.serial == SERIAL_KEEP) {
+		check_keep(rd, conf_tree_get(map, "serial"));
+	}
 	if (directory != NULL) {
 		const struct conf_node *other = name != NULL ? name : file;
 		if (other != NULL) {

@@ -177,6 +177,7 @@ static void request_parse(struct request *r, const char *line, size_t len)
 	int now = 0;
 	int seconds = 0;
 	int days = 0;
+	const json_t *serial = NULL;
 
 	r->root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	if (r->root == NULL) {
@@ -184,9 +185,10 @@ static void request_parse(struct request *r, const char *line, size_t len)
 		return;
 	}
 	json_t *command = json_object_get(r->root, "command");
-	if (json_unpack_ex(r->root, &error, 0, "{s:i, s:o, s?{s?b, s?b, s?s, s?i, s?i}}", "version",
-			   &version, "command", &command, "options", "force", &force, "now", &now,
-			   "form", &r->cmd.form, "seconds", &seconds, "days", &days) != 0) {
+	if (json_unpack_ex(r->root, &error, 0, "{s:i, s:o, s?{s?b, s?b, s?s, s?i, s?i, s?o}}",
+			   "version", &version, "command", &command, "options", "force", &force,
+			   "now", &now, "form", &r->cmd.form, "seconds", &seconds, "days", &days,
+			   "serial", &serial) != 0) {
 		reply_fail(&r->reply, EXIT_USAGE, "not a request: %s", error.text);
 		return;
 	}
@@ -211,6 +213,8 @@ static void request_parse(struct request *r, const char *line, size_t len)
 		r->cmd.force = force != 0;
 		r->cmd.now = now != 0;
 		r->cmd.seconds = seconds < 0 ? UINT32_MAX : (unsigned)seconds;
+		r->cmd.has_serial = serial != NULL;
+		r->cmd.serial = json_is_integer(serial) ? json_integer_value(serial) : -1;
 		r->cmd.days = days < 0 ? UINT32_MAX : (unsigned)days;
 		if (command_check_options(&r->cmd, &r->reply) && command_is_local(&r->cmd)) {
 			reply_fail(&r->reply, EXIT_USAGE, "that is for signetctl to do");

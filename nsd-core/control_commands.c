@@ -155,7 +155,12 @@ static bool reload(struct request *r, struct zone *zone, zonemgr_done done)
 		return false;
 	}
 	*w = (struct reloading){.request = r, .zone = zone, .before = zone->cur};
-	zonemgr_reload(r->conn->control->mgr, zone, r->cmd.force, done, w);
+	if (r->cmd.has_serial) {
+		zonemgr_reload_serial(r->conn->control->mgr, zone, r->cmd.force,
+				      (uint32_t)r->cmd.serial, done, w);
+	} else {
+		zonemgr_reload(r->conn->control->mgr, zone, r->cmd.force, done, w);
+	}
 	return true;
 }
 

@@ -22,6 +22,9 @@ static const char *signing_word(const struct zone_status *s)
 /* For people. */
 static const char *signing_text(const struct zone *z, const struct zone_status *s, char buf[48])
 {
+	if (s->waits) {
+		return "waits for secondaries";
+	}
 	if (!s->loaded) {
 		return s->last_error[0] != '\0' ? "not loaded" : "loading";
 	}
@@ -111,13 +114,14 @@ static json_t *zone_json(const struct zone *z, const struct zone_status *s)
 {
 	char name[NAME_TEXT_MAX];
 
-	return json_pack("{s:s, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:s, s:o}",
-			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "serial",
-			 s->loaded ? json_integer(s->serial) : json_null(), "names",
-			 (json_int_t)s->names, "records", (json_int_t)s->records, "signing",
-			 signing_word(s), "rrsets", (json_int_t)s->sign.rrsets, "signatures",
-			 (json_int_t)s->sign.filled, "saved", s->saved, "next_refresh",
-			 time_json(s->sign.next_refresh), "safe_until",
+	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:s, "
+			 "s:o}",
+			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "waits",
+			 s->waits, "serial", s->loaded ? json_integer(s->serial) : json_null(),
+			 "names", (json_int_t)s->names, "records", (json_int_t)s->records,
+			 "signing", signing_word(s), "rrsets", (json_int_t)s->sign.rrsets,
+			 "signatures", (json_int_t)s->sign.filled, "saved", s->saved,
+			 "next_refresh", time_json(s->sign.next_refresh), "safe_until",
 			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
 			 "next_event_text", s->next_event_text, "error",
 			 s->last_error[0] != '\0' ? reply_string(s->last_error) : json_null());

@@ -15,7 +15,7 @@ static const struct syntax {
 	const char *words[2];
 	enum command_id id;
 	enum takes takes;
-	bool force, now, form, seconds, days;
+	bool force, now, form, seconds, days, serial;
 	bool import; /* --role and --keystore; signetctl's own */
 	const char *args;
 	const char *help;
@@ -31,7 +31,8 @@ static const struct syntax {
 	 COMMAND_ZONE_RELOAD,
 	 MAY_TAKE_ZONE,
 	 .force = true,
-	 .args = "[ZONE] [--force]",
+	 .serial = true,
+	 .args = "[ZONE] [--force] [--serial N]",
 	 .help = "read zone files again"},
 	{{"zone", "dump"},
 	 COMMAND_ZONE_DUMP,
@@ -202,6 +203,7 @@ static const char *wrong_option(const struct syntax *s, const struct command *cm
 		{"--form", cmd->form != NULL && !s->form},
 		{"--seconds", cmd->seconds != 0 && !s->seconds},
 		{"--days", cmd->days != 0 && !s->days},
+		{"--serial", cmd->has_serial && !s->serial},
 		{"--role", cmd->role != NULL && !s->import},
 		{"--keystore", cmd->keystore != NULL && !s->import && !names_keystore},
 	};
@@ -236,6 +238,14 @@ bool command_check_options(const struct command *cmd, struct reply *r)
 	if (cmd->days != 0 && (cmd->days < COMMAND_DAYS_MIN || cmd->days > COMMAND_DAYS_MAX)) {
 		reply_fail(r, EXIT_USAGE, "--days is a number from %d to %d", COMMAND_DAYS_MIN,
 			   COMMAND_DAYS_MAX);
+		return false;
+	}
+	if (cmd->has_serial && (cmd->serial < 0 || cmd->serial > UINT32_MAX)) {
+		reply_fail(r, EXIT_USAGE, "--serial is a number from 0 to %u", UINT32_MAX);
+		return false;
+	}
+	if (cmd->has_serial && cmd->zone == NULL) {
+		reply_fail(r, EXIT_USAGE, "--serial is for one zone");
 		return false;
 	}
 	return !s->import || check_import(cmd, r);

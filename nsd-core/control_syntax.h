@@ -37,6 +37,8 @@ struct command {
 	const char *form; /* NULL: not given */
 	unsigned seconds; /* 0: not given */
 	unsigned days;	  /* 0: not given */
+	bool has_serial;
+	int64_t serial; /* beyond 32 bits: what was given is none */
 };
 
 /* words: as given, options apart. All borrowed. False: *r says what was expected. */

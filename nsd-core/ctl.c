@@ -45,20 +45,22 @@ static unsigned read_count(const char *text)
 	return text_to_u32(text, strlen(text), UINT32_MAX, &n) == ST_OK && n > 0 ? n : UINT32_MAX;
 }
 
+/* -1: it is none. */
+static int64_t read_serial(const char *text)
+{
+	uint32_t n;
+
+	return text_to_u32(text, strlen(text), UINT32_MAX, &n) == ST_OK ? (int64_t)n : -1;
+}
+
 static const struct option long_options[] = {
-	{"config", required_argument, NULL, 'c'},
-	{"socket", required_argument, NULL, 's'},
-	{"json", no_argument, NULL, 'j'},
-	{"force", no_argument, NULL, 'f'},
-	{"now", no_argument, NULL, 'n'},
-	{"form", required_argument, NULL, 'F'},
-	{"seconds", required_argument, NULL, 'S'},
-	{"days", required_argument, NULL, 'D'},
-	{"keystore", required_argument, NULL, 'K'},
-	{"role", required_argument, NULL, 'R'},
-	{"version", no_argument, NULL, 'v'},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	{"config", required_argument, NULL, 'c'},  {"socket", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, 'j'},	   {"force", no_argument, NULL, 'f'},
+	{"now", no_argument, NULL, 'n'},	   {"form", required_argument, NULL, 'F'},
+	{"seconds", required_argument, NULL, 'S'}, {"days", required_argument, NULL, 'D'},
+	{"serial", required_argument, NULL, 'N'},  {"keystore", required_argument, NULL, 'K'},
+	{"role", required_argument, NULL, 'R'},	   {"version", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},	   {NULL, 0, NULL, 0},
 };
 
 /* One that is the command's. False: it is none. */
@@ -79,6 +81,10 @@ static bool take_option(int option, struct command *cmd)
 		return true;
 	case 'D':
 		cmd->days = read_count(optarg);
+		return true;
+	case 'N':
+		cmd->has_serial = true;
+		cmd->serial = read_serial(optarg);
 		return true;
 	case 'K':
 		cmd->keystore = optarg;
@@ -185,6 +191,9 @@ static bool send_request(FILE *f, const struct arguments *a)
 	}
 	if (a->cmd.days != 0) {
 		json_object_set_new(options, "days", json_integer(a->cmd.days));
+	}
+	if (a->cmd.has_serial) {
+		json_object_set_new(options, "serial", json_integer(a->cmd.serial));
 	}
 	if (a->cmd.form != NULL) {
 		json_object_set_new(options, "form", json_string(a->cmd.form));

@@ -1,4 +1,5 @@
 /* signetd: the parts in order up, and in reverse order down. */
+#include "nsd-core/ask.h"
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/control.h"
 #include "nsd-core/log.h"
@@ -24,6 +25,7 @@ struct server {
 	int lock; /* -1: none */
 	struct workers *workers;
 	struct tsig_keys *keys;
+	struct asker *asker;
 	struct zonemgr *zones;
 	struct notifier *notifier;
 	struct control *control;
@@ -256,6 +258,20 @@ static void on_published(void *ctx, const struct zone *z)
 	notifier_published(s->notifier, z);
 }
 
+static enum status start_zones(struct server *s, struct diags *d)
+{
+	const struct zonemgr_options options = {.conf = s->conf,
+						.loop = &s->loop,
+						.settled = on_settled,
+						.settled_ctx = s,
+						.published = on_published,
+						.published_ctx = s,
+						.asker = s->asker,
+						.keys = s->keys};
+
+	return zonemgr_new(&options, &s->zones, d);
+}
+
 static enum status start_notifier(struct server *s)
 {
 	struct notifier_options options = {.loop = &s->loop, .conf = s->conf, .keys = s->keys};
@@ -278,12 +294,6 @@ static enum status start_keys(struct server *s, struct diags *d)
 static bool start(struct server *s)
 {
 	const struct conf_server *conf = &s->conf->server;
-	const struct zonemgr_options options = {.conf = s->conf,
-						.loop = &s->loop,
-						.settled = on_settled,
-						.settled_ctx = s,
-						.published = on_published,
-						.published_ctx = s};
 	struct diags d;
 
 	diags_init(&d, DIAGS_LIMIT);
@@ -293,7 +303,8 @@ static bool start(struct server *s)
 	    !step("state", privileges_lock_state(conf, &s->lock, &d), &d) ||
 	    !step("privileges", privileges_drop(conf, &d), &d) ||
 	    !step("signals", start_signals(s), &d) ||
-	    !step("zones", zonemgr_new(&options, &s->zones, &d), &d) ||
+	    !step("questions", asker_new(&s->loop, conf, &s->asker), &d) ||
+	    !step("zones", start_zones(s, &d), &d) ||
 	    !step("notifications", start_notifier(s), &d) ||
 	    !step("control",
 		  control_start(&s->loop, s->conf, s->zones, s->workers, request_stop, s,
@@ -318,11 +329,13 @@ static void stop(struct server *s)
 	if (s->zones != NULL) {
 		zonemgr_stop(s->zones);
 	}
+	asker_close(s->asker);
 	workers_free(s->workers);
 	/* Every handle is closing by now; this ends when all are closed. */
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	notifier_free(s->notifier);
 	zonemgr_free(s->zones);
+	asker_free(s->asker);
 	uv_loop_close(&s->loop);
 	tsig_keys_free(s->keys);
 	rcu_drain();

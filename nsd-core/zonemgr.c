@@ -31,6 +31,8 @@ static enum status policy_init(struct build_policy *p, const struct conf_policy 
 		.validity = c->validity_s,
 		.propagation = c->propagation_s,
 	};
+	p->refresh_given = c->refresh_given;
+	p->validity_given = c->validity_given;
 	atomic_init(&p->denial, denial_from_conf(c));
 	snprintf(p->params.policy, sizeof(p->params.policy), "%s", c->name);
 	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
@@ -136,6 +138,10 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	z->source.signer = m->signer;
 	z->source.stop = &m->stop;
 	z->source.complete = c->secondary_count > 0;
+	z->source.serial = (enum serial_kind)c->serial;
+	if (c->policy >= 0 && c->serial == SERIAL_KEEP) {
+		z->source.serial = SERIAL_INCREMENT;
+	}
 	ledger_init(&z->source.ledger);
 
 	z->building.zone = z;
@@ -148,14 +154,18 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	diags_init(&z->warm.diags, DIAGS_LIMIT);
 	diags_init(&z->ask_diags, DIAGS_LIMIT);
 	z->build_retry.at_ms = INT64_MAX;
+	z->census_retry.at_ms = INT64_MAX;
 	z->warm_retry.at_ms = INT64_MAX;
 	z->stats.next_refresh = INT64_MAX;
 	z->stats.safe_until = INT64_MAX;
-	if (z->source.policy == NULL) {
+	if (z->source.serial == SERIAL_KEEP) {
 		return ST_OK;
 	}
-	z->source.signatures = m->signatures;
-	enum status st = sigstore_zone_new(z->zone.name, &z->source.kept);
+	enum status st = ST_OK;
+	if (z->source.policy != NULL) {
+		z->source.signatures = m->signatures;
+		st = sigstore_zone_new(z->zone.name, &z->source.kept);
+	}
 	if (st != ST_OK) {
 		return st;
 	}
@@ -287,6 +297,8 @@ enum status zonemgr_new(const struct zonemgr_options *opt, struct zonemgr **out,
 		return ST_ENOMEM;
 	}
 	m->conf = opt->conf;
+	m->asker = opt->asker;
+	m->keys = opt->keys;
 	m->published = opt->published;
 	m->published_ctx = opt->published_ctx;
 	m->loop = opt->loop;

@@ -8,6 +8,8 @@
 
 #include <uv.h>
 
+struct asker;
+struct tsig_keys;
 struct zonemgr;
 
 struct zonemgr_options {
@@ -18,6 +20,10 @@ struct zonemgr_options {
 	void (*published)(void *ctx, const struct zone *z); /* a new version; may be NULL */
 	void *published_ctx;
 	uint32_t tick_ms; /* how often the clock is looked at; 0: 1000 */
+	/* To ask secondaries of zones that nothing is known of, with their keys; both borrowed.
+	 * NULL: none are asked. */
+	struct asker *asker;
+	const struct tsig_keys *keys;
 };
 
 /* The store in the state directory that holds keys and zone records. */
@@ -39,6 +45,14 @@ typedef void (*zonemgr_done)(void *ctx, enum status st, uint32_t serial, const s
 /* Reads the zone's file again and publishes what changed. ST_EREFUSED where more than half of the
  * names would be lost and !force. ST_EAGAIN (in done) when its keystore is away. cb may be NULL. */
 void zonemgr_reload(struct zonemgr *m, struct zone *z, bool force, zonemgr_done cb, void *ctx);
+/* The same, and publishes a version with this serial whether anything changed or not. ST_EREFUSED
+ * where it is not ahead of the last one (RFC 1982), or the zone has its file's. A zone that waits
+ * for its secondaries to say what they have waits no longer. */
+void zonemgr_reload_serial(struct zonemgr *m, struct zone *z, bool force, uint32_t serial,
+			   zonemgr_done cb, void *ctx);
+/* A secondary has this serial, which is ahead of all that is known of here, as after an old copy of
+ * the state directory was put back: publishes a version beyond it. */
+void zonemgr_pass_serial(struct zonemgr *m, struct zone *z, uint32_t serial);
 void zonemgr_reload_all(struct zonemgr *m); /* SIGHUP */
 /* Reads the configuration again and takes denial and nsec3-opt-out of the policies that there are;
  * zones follow in their own time, each in one version. Of a fault the log tells, and all stays as
@@ -59,6 +73,7 @@ enum zone_signing {
 /* A copy of what 'status' and 'zone show' say of a zone. Main thread. */
 struct zone_status {
 	bool loaded;
+	bool waits; /* for secondaries to say which serial they have; last_error has more */
 	uint32_t serial;
 	size_t names, records;
 	enum zone_signing signing;

@@ -1,34 +1,12 @@
 /* One build: the file or what the clock asks for -> draft -> serial -> version -> signatures ->
  * record. */
-#include "nsd-core/zonemgr_build.h"
+#include "nsd-core/zonemgr_making.h"
 
 #include "nsd-core/base/clock.h"
 #include "zones/nsec3.h"
 #include "zones/rdata.h"
 
 #include <stdlib.h>
-
-/* A build under way. */
-struct making {
-	struct build *b;
-	struct build_source *src;
-	struct content content;
-	bool has_content;
-	struct draft *draft;
-	struct keyset *keys; /* a reference; NULL: the zone is served as it is */
-	struct zone_record record;
-	enum sign_denial denial;
-	uint32_t file_serial;
-	bool has_file_serial;
-	uint32_t serial; /* of the new version */
-	bool whole;	 /* all signatures were on disk */
-	int64_t start_ms;
-	/* What must be signed before publication. */
-	const struct node **nodes;
-	struct rrset **rrsets;
-	size_t count, room;
-	struct version *version;
-};
 
 void build_init(struct build *b, struct build_source *src)
 {
@@ -87,16 +65,23 @@ void build_blame_keystores(const struct build_source *src, struct diags *d)
 static enum status get_keys(struct making *m)
 {
 	const struct build_policy *policy = m->src->policy;
+	struct keyset *before = m->b->base != NULL ? m->b->base->keys : NULL;
+	struct sign_params params;
 
 	if (policy == NULL) {
 		return ST_OK;
 	}
-	if (m->b->base != NULL && m->b->base->keys != NULL) {
-		m->keys = keyset_ref(m->b->base->keys);
-		return ST_OK;
+	build_params(m->b, m->has_content ? &m->content : NULL, &params);
+	if (before == NULL) {
+		return keyset_load(m->src->db, m->src->apex, &params, policy->wanted,
+				   policy->wanted_count, clock_wall_s(), &m->keys, &m->b->diags);
 	}
-	return keyset_load(m->src->db, m->src->apex, &policy->params, policy->wanted,
-			   policy->wanted_count, clock_wall_s(), &m->keys, &m->b->diags);
+	if (before->params.refresh != params.refresh ||
+	    before->params.validity != params.validity) {
+		return keyset_with_params(before, &params, &m->keys);
+	}
+	m->keys = keyset_ref(before);
+	return ST_OK;
 }
 
 /* A change from one chain to the other is a build of its own: what is edited meanwhile comes before
@@ -126,52 +111,21 @@ static enum status choose_denial(struct making *m)
 	return draft_keep_chain(m->draft, m->denial == SIGN_NSEC);
 }
 
-/* RFC 1982: the file's serial where it is ahead of the last one published, else the next. */
-static uint32_t serial_after(const struct making *m, uint32_t last)
-{
-	return m->has_file_serial && serial_gt(m->file_serial, last) ? m->file_serial : last + 1;
-}
-
-/* The greater of what is served and what is on record. */
-static bool last_serial(const struct making *m, uint32_t *last)
-{
-	const struct version *base = m->b->base;
-
-	if (base != NULL) {
-		*last = base->serial;
-	}
-	if (m->record.has_serial && (base == NULL || serial_gt(m->record.serial, *last))) {
-		*last = m->record.serial;
-	}
-	return base != NULL || m->record.has_serial;
-}
-
-/* The first version is what was served last, until restore() has shown that it is not. */
-static uint32_t first_serial(const struct making *m, uint32_t last)
-{
-	return serial_gt(m->file_serial, last) ? m->file_serial : last;
-}
-
-/* The file's records into the draft. Of a zone with a policy the SOA gets the serial that is
- * served, so that a file that says nothing new changes nothing. */
+/* The file's records into the draft. */
 static enum status apply_file(struct making *m)
 {
-	const struct build *b = m->b;
-	uint32_t last = 0;
-	enum status st = content_serial(&m->content, NULL, &m->file_serial);
+	enum status st = making_read_serial(m);
 
-	if (st != ST_OK) {
-		return st;
-	}
-	m->has_file_serial = true;
-	m->serial = m->file_serial;
-	if (m->src->policy != NULL && last_serial(m, &last)) {
+	if (st == ST_OK && making_is_numbered(m)) {
 		uint32_t ignored;
-		m->serial = b->base != NULL ? b->base->serial : first_serial(m, last);
+		making_first_serial(m);
 		st = content_serial(&m->content, &m->serial, &ignored);
 	}
 	if (st == ST_OK) {
 		st = draft_take(m->draft, &m->content, m->src->policy != NULL);
+	}
+	if (st == ST_OK && making_is_numbered(m)) {
+		st = making_check_soa(m);
 	}
 	return st == ST_OK ? build_check_loss(m->b, m->draft) : st;
 }
@@ -209,98 +163,6 @@ static enum status fill_draft(struct making *m)
 	}
 	return m->keys != NULL ? signer_prepare_draft(m->draft, m->keys, wants_cds(m), m->denial)
 			       : draft_settle(m->draft);
-}
-
-/* The same SOA with m->serial. */
-static enum status put_serial(struct making *m)
-{
-	const struct node *n = draft_find(m->draft, m->src->apex);
-	const struct rrset *soa = n != NULL ? node_rrset(n, RR_SOA) : NULL;
-	struct rrset *changed = NULL;
-	uint8_t rdata[2 * NAME_MAX_LEN + 20];
-
-	if (soa == NULL) {
-		return ST_EPARSE;
-	}
-	struct bytes old = rdata_at(soa->data);
-	if (old.len < 20 || old.len > sizeof(rdata)) {
-		return ST_EPARSE;
-	}
-	memcpy(rdata, old.data, old.len);
-	be32_put(rdata + old.len - 20, m->serial);
-	enum status st = rrset_new(RR_SOA, soa->ttl, &(struct bytes){rdata, old.len}, 1, &changed);
-	if (st == ST_OK) {
-		st = draft_put(m->draft, m->src->apex, changed);
-	}
-	return st == ST_OK ? draft_settle(m->draft) : st;
-}
-
-/* A zone served as it is keeps its file's serial, whatever secondaries will make of it. */
-static void warn_serial(struct making *m)
-{
-	const struct version *base = m->b->base;
-
-	if (base == NULL || serial_gt(m->serial, base->serial)) {
-		return;
-	}
-	diags_add(&m->b->diags, DIAG_WARNING, m->src->path, 0, 0,
-		  m->serial == base->serial
-			  ? "the zone has changed, its serial %u has not: secondaries will not "
-			    "notice"
-			  : "the serial went back to %u: secondaries will not notice",
-		  m->serial);
-}
-
-/* What the state directory has of a zone that is not served yet: its signatures, and its serial
- * where nothing has changed since. */
-static enum status restore(struct making *m)
-{
-	struct sigstore_loaded got;
-	uint32_t last = 0;
-
-	if (m->b->base != NULL || m->keys == NULL) {
-		return ST_OK;
-	}
-	enum status st = build_restore(m->b, m->draft, m->keys, m->serial, &got);
-	/* Who has transferred this serial would never ask for what is signed anew. */
-	bool keeps = st == ST_OK && got.same && (got.lacking == 0 || !m->src->complete);
-	if (st != ST_OK || keeps || !last_serial(m, &last) || m->serial != last) {
-		m->whole = st == ST_OK && got.lacking == 0;
-		return st;
-	}
-	m->serial = serial_after(m, last);
-	return put_serial(m);
-}
-
-/* Is there a new version, and which serial has it? */
-static enum status settle_serial(struct making *m, bool *is_new)
-{
-	const struct version *base = m->b->base;
-	uint32_t last = 0;
-	bool changed = draft_changed(m->draft);
-
-	if (base == NULL) {
-		*is_new = true;
-		return ST_OK;
-	}
-	if (m->keys == NULL) {
-		if (changed) {
-			warn_serial(m);
-		}
-		*is_new = changed;
-		return ST_OK;
-	}
-	bool has_last = last_serial(m, &last);
-	if (!changed && !(m->has_file_serial && has_last && serial_gt(m->file_serial, last))) {
-		*is_new = false;
-		return ST_OK;
-	}
-	m->serial = serial_after(m, last);
-	enum status st = put_serial(m);
-	if (st == ST_OK) {
-		*is_new = true;
-	}
-	return st;
 }
 
 /* Before a version is seen, all of an eager zone, and of one with secondaries, is signed; of others
@@ -464,7 +326,10 @@ static enum status finish(struct making *m)
 	if (b->measured) {
 		signer_stats(m->version, &b->stats);
 	}
-	b->uncommitted = m->keys != NULL;
+	b->uncommitted = making_is_numbered(m);
+	b->published.serial = m->version->serial;
+	b->published.has_file_serial = m->has_file_serial;
+	b->published.file_serial = m->file_serial;
 	b->next = m->version;
 	m->version = NULL;
 	b->outcome = BUILD_NEW;
@@ -477,8 +342,12 @@ static enum status make(struct making *m)
 	bool is_new = false;
 	enum status st = ST_OK;
 
-	if (m->src->policy != NULL) {
+	if (making_is_numbered(m)) {
 		st = ledger_get(m->src, &m->record, &b->diags);
+	}
+	if (st == ST_OK && making_is_numbered(m) && m->src->policy == NULL && m->has_content) {
+		st = content_digest(&m->content, b->published.content);
+		b->published.has_content = st == ST_OK;
 	}
 	if (st == ST_OK) {
 		st = draft_new(m->src->apex, b->base, &m->draft);
@@ -493,10 +362,13 @@ static enum status make(struct making *m)
 		st = fill_draft(m);
 	}
 	if (st == ST_OK) {
-		st = restore(m);
+		st = making_restore(m);
 	}
 	if (st == ST_OK) {
-		st = settle_serial(m, &is_new);
+		st = making_settle_serial(m, &is_new);
+	}
+	if (st == ST_OK) {
+		making_note_file_serial(m, is_new);
 	}
 	if (st != ST_OK || !is_new) {
 		b->outcome = BUILD_SAME;

@@ -15,6 +15,8 @@
 struct build_policy {
 	struct sign_params params;
 	_Atomic(enum sign_denial) denial; /* main's; builders read it */
+	/* Of params: given, or to be made for a zone with secondaries (build_params()). */
+	bool refresh_given, validity_given;
 	struct key_wanted wanted[POLICY_KEYS_MAX];
 	size_t wanted_count;
 };
@@ -35,6 +37,10 @@ struct build_source {
 	struct signer *signer;
 	const _Atomic(bool) *stop;
 	bool complete; /* a serial is transferred: it stands for one content, signatures included */
+	enum serial_kind serial;
+	/* Main's, while no build runs. Where nothing is on record: what secondaries have. */
+	uint32_t floor;
+	bool has_floor;
 	struct ledger ledger;
 	/* NULL: nothing is kept. Used by the first build, then by the saver. */
 	struct store *signatures;
@@ -45,10 +51,20 @@ void ledger_init(struct ledger *l);
 void ledger_fini(struct ledger *l);
 /* ST_EIO and the like: the record is there and cannot be read (a diag says so). */
 enum status ledger_get(struct build_source *src, struct zone_record *out, struct diags *d) MUST_USE;
+/* What is noted of a version before anybody sees it: its serial, and what stands beside that in
+ * struct zone_record. */
+struct published {
+	uint32_t serial;
+	uint32_t file_serial;
+	bool has_file_serial; /* else the one on record stays */
+	bool has_content;
+	uint8_t content[ZONE_CONTENT_LEN];
+};
+
 /* The serials of zones that share a store, in one transaction: they are durable when it returns
  * ST_OK. Else none of them is. */
-enum status ledger_put_serials(struct build_source *const *sources, const uint32_t *serials,
-			       size_t count) MUST_USE;
+enum status ledger_put_serials(struct build_source *const *sources,
+			       const struct published *const *published, size_t count) MUST_USE;
 /* Only where it is not set yet. */
 enum status ledger_put_signed(struct build_source *src, int64_t since, uint32_t max_ttl,
 			      struct zone_record *out, struct diags *d) MUST_USE;
@@ -62,6 +78,7 @@ enum build_want {
 	BUILD_REFRESH = 0x10, /* renew signatures that fall due */
 	BUILD_TIME = 0x20,    /* something is due by the clock: CDS */
 	BUILD_DENIAL = 0x40,  /* from the denial that is served to the policy's */
+	BUILD_SERIAL = 0x80,  /* a version with the serial given, whether anything changed or not */
 };
 
 #define BUILD_BY_CLOCK (BUILD_REFRESH | BUILD_TIME | BUILD_DENIAL)
@@ -79,10 +96,15 @@ struct build {
 	/* In: set for each build. */
 	unsigned want;
 	struct version *base; /* borrowed for the build; NULL: nothing is served yet */
+	uint32_t serial;      /* of BUILD_SERIAL */
 	/* Kept from build to build: the files as they were read last, and as they were seen last.
 	 */
 	struct file_stamps read;
 	struct file_stamps seen;
+	uint32_t file_serial; /* as it was read last */
+	bool has_file_serial;
+	/* What a secondary that does not reach us may serve, and caches after it. */
+	uint32_t expire, max_ttl;
 	/* A version of another denial that was given up unfinished: its signatures are the next
 	 * one's. A reference. */
 	struct version *unfinished;
@@ -99,8 +121,9 @@ struct build {
 	struct zone_record record;
 	size_t renewed;
 	size_t restored; /* RRsets whose signatures were on disk */
-	/* The serial of next must be durable (ledger_put_serials()) before anybody sees it. */
+	/* What is noted of next must be durable (ledger_put_serials()) before anybody sees it. */
 	bool uncommitted;
+	struct published published;
 	struct diags diags;
 };
 
@@ -121,6 +144,13 @@ enum status build_look(struct build *b, bool *read) MUST_USE;
 enum status content_serial(struct content *c, const uint32_t *put, uint32_t *serial) MUST_USE;
 /* ST_EREFUSED where the draft has lost more than half of the base's names. */
 enum status build_check_loss(struct build *b, struct draft *d) MUST_USE;
+
+/* zonemgr_content.c. A digest of all of the content but its SOA's serial. */
+enum status content_digest(const struct content *c, uint8_t out[ZONE_CONTENT_LEN]) MUST_USE;
+/* How the zone is signed: as its policy says, and where that leaves it open as what secondaries and
+ * caches keep of it asks for. Of the content that was read for this build b->expire and b->max_ttl
+ * are set; content NULL: as the base is. */
+void build_params(struct build *b, const struct content *content, struct sign_params *out);
 
 /* zonemgr_restore.c: fills the slots of a zone's first draft from the disk. out->same: its content
  * is the one that was served with this serial. Faults of the store are warnings. */

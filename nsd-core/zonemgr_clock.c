@@ -201,6 +201,9 @@ void zonemgr_on_tick(uv_timer_t *timer)
 			retry_now(&z->warm_retry, now_ms);
 			z->clock_ms = now_ms;
 		}
+		if (now_ms >= z->census_retry.at_ms) {
+			census_again(z);
+		}
 		if (now_ms >= z->build_retry.at_ms) {
 			zone_build(z, 0, false);
 		}

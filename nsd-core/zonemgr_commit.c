@@ -57,15 +57,15 @@ static void commit_job(struct builder_job *job)
 	struct committer *c = container_of(job, struct committer, job);
 	struct zone_state *zones[COMMIT_MAX];
 	struct build_source *sources[COMMIT_MAX];
-	uint32_t serials[COMMIT_MAX];
+	const struct published *published[COMMIT_MAX];
 	size_t count;
 
 	while ((count = take(c, zones)) > 0) {
 		for (size_t i = 0; i < count; i++) {
 			sources[i] = &zones[i]->source;
-			serials[i] = zones[i]->build.next->serial;
+			published[i] = &zones[i]->build.published;
 		}
-		enum status st = ledger_put_serials(sources, serials, count);
+		enum status st = ledger_put_serials(sources, published, count);
 		for (size_t i = 0; i < count; i++) {
 			if (st != ST_OK) {
 				commit_failed(&zones[i]->build, st);

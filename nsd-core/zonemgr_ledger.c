@@ -61,17 +61,31 @@ enum status ledger_get(struct build_source *src, struct zone_record *out, struct
 	return st;
 }
 
+static struct zone_record with_published(const struct zone_record *before,
+					 const struct published *p)
+{
+	struct zone_record rec = *before;
+
+	rec.serial = p->serial;
+	rec.has_serial = true;
+	if (p->has_file_serial) {
+		rec.file_serial = p->file_serial;
+		rec.has_file_serial = true;
+	}
+	rec.has_content = p->has_content;
+	memcpy(rec.content, p->content, sizeof(rec.content));
+	return rec;
+}
+
 /* With all the locks. */
-static enum status write_serials(struct build_source *const *sources, const uint32_t *serials,
-				 size_t count)
+static enum status write_serials(struct build_source *const *sources,
+				 const struct published *const *published, size_t count)
 {
 	struct store_txn *txn = NULL;
 	enum status st = store_begin(sources[0]->db, true, &txn);
 
 	for (size_t i = 0; i < count && st == ST_OK; i++) {
-		struct zone_record rec = sources[i]->ledger.record;
-		rec.serial = serials[i];
-		rec.has_serial = true;
+		struct zone_record rec = with_published(&sources[i]->ledger.record, published[i]);
 		st = zone_record_put_in(txn, sources[i]->apex, &rec);
 	}
 	if (st != ST_OK) {
@@ -81,8 +95,8 @@ static enum status write_serials(struct build_source *const *sources, const uint
 	return store_commit(txn);
 }
 
-enum status ledger_put_serials(struct build_source *const *sources, const uint32_t *serials,
-			       size_t count)
+enum status ledger_put_serials(struct build_source *const *sources,
+			       const struct published *const *published, size_t count)
 {
 	size_t locked = 0;
 	enum status st = ST_OK;
@@ -97,13 +111,12 @@ enum status ledger_put_serials(struct build_source *const *sources, const uint32
 		st = ledger_know(sources[locked++], NULL);
 	}
 	if (st == ST_OK) {
-		st = write_serials(sources, serials, count);
+		st = write_serials(sources, published, count);
 	}
 	for (size_t i = 0; i < locked; i++) {
 		struct ledger *l = &sources[i]->ledger;
 		if (st == ST_OK) {
-			l->record.serial = serials[i];
-			l->record.has_serial = true;
+			l->record = with_published(&l->record, published[i]);
 		}
 		pthread_mutex_unlock(&l->lock);
 	}

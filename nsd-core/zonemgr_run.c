@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void retry_later(struct retry *r)
+void retry_later(struct retry *r)
 {
 	r->delay_ms = r->delay_ms == 0 ? RETRY_MIN_MS : r->delay_ms * 2;
 	if (r->delay_ms > RETRY_MAX_MS) {
@@ -15,7 +15,7 @@ static void retry_later(struct retry *r)
 	r->at_ms = clock_mono_ms() + r->delay_ms;
 }
 
-static void retry_reset(struct retry *r)
+void retry_reset(struct retry *r)
 {
 	*r = (struct retry){.at_ms = INT64_MAX};
 }
@@ -84,19 +84,16 @@ static void warm_failed(struct zone_state *z)
  * keep that for a TTL more. */
 static void check_refresh(struct zone_state *z)
 {
-	uint32_t refresh = z->source.policy->params.refresh;
-	struct bytes soa = rdata_at(z->zone.cur->soa->data);
-	uint32_t expire = be32_get(soa.data + soa.len - 8);
+	uint32_t refresh = zone_params(z)->refresh;
 	char name[NAME_TEXT_MAX];
 
-	if (!z->source.complete || z->refresh_told ||
-	    refresh >= (uint64_t)expire + z->record.max_ttl) {
+	if (!z->source.complete || z->refresh_told || refresh >= (uint64_t)z->expire + z->max_ttl) {
 		return;
 	}
 	z->refresh_told = true;
 	log_warn("zone %s: a secondary that does not reach us would serve signatures that have "
 		 "ended: signature-refresh is %us, SOA expire %us and the largest TTL %us",
-		 zone_text(z, name), refresh, expire, z->record.max_ttl);
+		 zone_text(z, name), refresh, z->expire, z->max_ttl);
 }
 
 static void warm_complete(struct zone_state *z)
@@ -166,13 +163,20 @@ void zone_build(struct zone_state *z, unsigned want, bool asked)
 	}
 	z->want |= want;
 	z->want_asked |= asked;
-	if (z->building.busy) {
+	if (z->building.busy || z->census != NULL) {
+		return;
+	}
+	if (z->waits) {
+		if (asked) {
+			census_again(z);
+		}
 		return;
 	}
 	/* What waits to be tried again goes along. */
 	z->build.want = z->want | z->retry_want;
 	z->want = 0;
 	z->retry_want = 0;
+	z->build.serial = z->given_serial;
 	z->build_retry.at_ms = INT64_MAX;
 	z->waiters = z->next_waiters;
 	z->next_waiters = NULL;
@@ -205,6 +209,8 @@ static void publish(struct zone_state *z)
 		z->mgr->published(z->mgr->published_ctx, &z->zone);
 	}
 	z->is_measured = b->measured;
+	z->expire = b->expire;
+	z->max_ttl = b->max_ttl;
 	if (z->source.policy == NULL) {
 		z->signing = SIGNING_NONE;
 		return;
@@ -308,7 +314,7 @@ static void tell_waiters(struct zone_state *z, enum status st)
 	}
 }
 
-static void zone_was_tried(struct zone_state *z)
+void zone_was_tried(struct zone_state *z)
 {
 	struct zonemgr *m = z->mgr;
 
@@ -368,25 +374,99 @@ static void on_built(struct inbox_msg *msg)
 	}
 }
 
+/* With a finding of its own. */
+static void refuse(zonemgr_done cb, void *ctx, enum status st, const char *why)
+{
+	struct diags d;
+
+	diags_init(&d, 1);
+	if (why != NULL) {
+		diags_error(&d, "%s", why);
+	}
+	cb(ctx, st, 0, &d);
+	diags_fini(&d);
+}
+
+void zone_fail_waiters(struct zone_state *z, enum status st, const char *why)
+{
+	struct waiter *w = z->next_waiters;
+
+	z->next_waiters = NULL;
+	while (w != NULL) {
+		struct waiter *next = w->next;
+		refuse(w->done, w->ctx, st, why);
+		free(w);
+		w = next;
+	}
+}
+
+/* False: there is no memory, which is told. cb may be NULL. */
+static bool add_waiter(struct zone_state *z, zonemgr_done cb, void *ctx)
+{
+	if (cb == NULL) {
+		return true;
+	}
+	struct waiter *w = malloc(sizeof(*w));
+	if (w == NULL) {
+		refuse(cb, ctx, ST_ENOMEM, NULL);
+		return false;
+	}
+	*w = (struct waiter){.next = z->next_waiters, .done = cb, .ctx = ctx};
+	z->next_waiters = w;
+	return true;
+}
+
 void zonemgr_reload(struct zonemgr *m, struct zone *zone, bool force, zonemgr_done cb, void *ctx)
 {
 	struct zone_state *z = zone->manager;
-	struct waiter *w = NULL;
 
 	(void)m;
-	if (cb != NULL) {
-		w = malloc(sizeof(*w));
-		if (w == NULL) {
-			struct diags none;
-			diags_init(&none, 1);
-			cb(ctx, ST_ENOMEM, 0, &none);
-			diags_fini(&none);
-			return;
-		}
-		*w = (struct waiter){.next = z->next_waiters, .done = cb, .ctx = ctx};
-		z->next_waiters = w;
+	if (add_waiter(z, cb, ctx)) {
+		zone_build(z, BUILD_READ | (force ? BUILD_FORCE : 0), true);
 	}
-	zone_build(z, BUILD_READ | (force ? BUILD_FORCE : 0), true);
+}
+
+void zonemgr_reload_serial(struct zonemgr *m, struct zone *zone, bool force, uint32_t serial,
+			   zonemgr_done cb, void *ctx)
+{
+	struct zone_state *z = zone->manager;
+
+	(void)m;
+	if (z->source.serial == SERIAL_KEEP) {
+		if (cb != NULL) {
+			refuse(cb, ctx, ST_EREFUSED,
+			       "the zone is served as it is, with its file's serial: set that, or "
+			       "give the zone 'serial: increment'");
+		}
+		return;
+	}
+	if (!add_waiter(z, cb, ctx)) {
+		return;
+	}
+	/* Also where the build fails for now: what the operator says is what secondaries have. */
+	if (z->census != NULL || z->waits) {
+		census_drop(z);
+		z->source.floor = serial - 1;
+		z->source.has_floor = true;
+	}
+	z->given_serial = serial;
+	zone_build(z, BUILD_READ | BUILD_SERIAL | (force ? BUILD_FORCE : 0), true);
+}
+
+void zonemgr_pass_serial(struct zonemgr *m, struct zone *zone, uint32_t serial)
+{
+	struct zone_state *z = zone->manager;
+	bool is_under_way = z->has_passed && !serial_gt(serial, z->passed_serial);
+
+	(void)m;
+	if (z->source.serial == SERIAL_KEEP || zone->cur == NULL || is_under_way ||
+	    !serial_gt(serial, zone->cur->serial)) {
+		return;
+	}
+	z->has_passed = true;
+	z->passed_serial = serial;
+	z->given_serial = serial_next(z->source.serial, serial, clock_wall_s());
+	zone_build(z, BUILD_READ | BUILD_SERIAL, true);
 }
 
 void zonemgr_reload_all(struct zonemgr *m)
@@ -439,7 +519,7 @@ void zonemgr_load_all(struct zonemgr *m, void (*done)(void *ctx), void *ctx)
 		inbox_post(&m->inbox, &m->loaded_msg, on_nothing_to_load);
 	}
 	for (size_t i = 0; i < m->zone_count; i++) {
-		zone_build(&m->states[i], BUILD_READ, false);
+		zone_first_build(&m->states[i]);
 	}
 	diags_init(&d, DIAGS_LIMIT);
 	if (start_watch(m, &d) != ST_OK) {
@@ -452,6 +532,7 @@ void zonemgr_load_all(struct zonemgr *m, void (*done)(void *ctx), void *ctx)
 
 void zone_abandon(struct zone_state *z)
 {
+	census_drop(z);
 	/* Jobs that builder_stop() dropped. */
 	if (z->building.busy) {
 		version_unref(z->build.base);

@@ -75,6 +75,16 @@ struct zone_state {
 	struct waiter *waiters;	     /* of the build that runs */
 	struct waiter *next_waiters; /* of the one to come */
 	bool tried;		     /* the first load is over */
+	uint32_t given_serial;	     /* of BUILD_SERIAL in 'want' */
+	uint32_t passed_serial;	     /* of a secondary: the last one that made us go beyond it */
+	bool has_passed;
+
+	/* Before the first build of a zone that nothing is known of: what do its secondaries have?
+	 */
+	struct census *census; /* under way */
+	bool waits;	       /* none of them said so far */
+	struct retry census_retry;
+	char census_error[256];
 
 	struct task warming;
 	struct warming warm;
@@ -94,6 +104,7 @@ struct zone_state {
 	enum zone_signing signing;
 	bool is_measured; /* stats are those of what is served */
 	bool refresh_told;
+	uint32_t expire, max_ttl; /* of what is served: struct build */
 	struct sign_stats stats;
 	struct zone_record record; /* main's copy of the ledger's */
 	int64_t loaded_at;
@@ -138,6 +149,8 @@ struct zonemgr {
 	_Atomic(bool) stop;
 	bool stopped;
 
+	struct asker *asker; /* NULL: nobody is asked */
+	const struct tsig_keys *keys;
 	struct store *store;
 	struct store *signatures; /* NULL: none are kept */
 	struct signer *signer;
@@ -194,7 +207,21 @@ bool zone_is_saved(const struct zone_state *z);
 /* All threads but this one have ended: what is not on disk yet. */
 void zonemgr_save_rest(struct zonemgr *m);
 
+/* zonemgr_census.c. Builds a zone for the first time, after its secondaries were asked where that
+ * is to be. */
+void zone_first_build(struct zone_state *z);
+/* Asks again what a zone that waits has asked before. */
+void census_again(struct zone_state *z);
+void census_drop(struct zone_state *z);
+
 /* zonemgr_run.c: what happens on the loop. */
+void retry_later(struct retry *r);
+void retry_reset(struct retry *r);
+/* The first load of the zone is over, whatever came of it. */
+void zone_was_tried(struct zone_state *z);
+/* Whoever waits for the next build is told that there is none, and why (z->build is not running).
+ */
+void zone_fail_waiters(struct zone_state *z, enum status st, const char *why);
 void zone_build(struct zone_state *z, unsigned want, bool asked);
 /* On a builder thread: z's build is done. */
 void zone_built(struct zone_state *z);
@@ -209,6 +236,14 @@ void zone_look_again(struct zone_state *z, int64_t in_ms);
 static inline const char *zone_text(const struct zone_state *z, char *buf)
 {
 	return name_to_text(z->zone.name, buf);
+}
+
+/* How what is served is signed: of a zone with a policy that is loaded. */
+static inline const struct sign_params *zone_params(const struct zone_state *z)
+{
+	const struct keyset *keys = z->zone.cur->keys;
+
+	return &keys->params;
 }
 
 /* From the builder's thread back to the loop. */

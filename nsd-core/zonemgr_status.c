@@ -51,9 +51,12 @@ void zonemgr_status(struct zonemgr *m, struct zone *zone, struct zone_status *ou
 	const struct version *v = zone->cur;
 	const char *error = z->build_error[0] != '\0' ? z->build_error : z->warm_error;
 
+	error = z->census_error[0] != '\0' ? z->census_error : error;
+
 	(void)m;
 	*out = (struct zone_status){
 		.loaded = v != NULL,
+		.waits = z->waits,
 		.signing = SIGNING_NONE,
 		.loaded_at = z->loaded_at,
 		.ds_safe_from = INT64_MAX,
@@ -72,6 +75,7 @@ void zonemgr_status(struct zonemgr *m, struct zone *zone, struct zone_status *ou
 		signed_status(z, out);
 	}
 	sooner(out, retry_time(&z->build_retry), "loading is tried again");
+	sooner(out, retry_time(&z->census_retry), "secondaries are asked again");
 }
 
 static void check_zone(const struct conf_zone *zone, struct diags *d)

@@ -56,6 +56,27 @@ void keyset_unref(void *ptr)
 	free(ks);
 }
 
+enum status keyset_with_params(const struct keyset *ks, const struct sign_params *params,
+			       struct keyset **out)
+{
+	struct keyset *copy = calloc(1, sizeof(*copy));
+	if (copy == NULL) {
+		return ST_ENOMEM;
+	}
+	atomic_init(&copy->refs, 1);
+	memcpy(copy->apex, ks->apex, sizeof(copy->apex));
+	copy->params = *params;
+	copy->tag_collisions = ks->tag_collisions;
+	copy->count = ks->count;
+	for (size_t i = 0; i < ks->count; i++) {
+		struct hsm_key *handle = atomic_load(&ks->keys[i].handle);
+		copy->keys[i] = ks->keys[i];
+		atomic_init(&copy->keys[i].handle, handle != NULL ? hsm_key_ref(handle) : NULL);
+	}
+	*out = copy;
+	return ST_OK;
+}
+
 enum status keyset_from_list(struct key_list *list, const uint8_t *apex, struct keyset **out)
 {
 	struct keyset *ks = calloc(1, sizeof(*ks));

@@ -114,6 +114,9 @@ enum status keyset_load(struct store *db, const uint8_t *apex, const struct sign
  * (locked, or the key is missing), ST_ECRYPTO (another key stands in its place). */
 enum status keyset_rebind(struct keyset *ks, const struct key_wanted *wanted, size_t count,
 			  struct diags *d) MUST_USE;
+/* The same keys, for a policy that says otherwise of signing. */
+enum status keyset_with_params(const struct keyset *ks, const struct sign_params *params,
+			       struct keyset **out) MUST_USE;
 /* The record as it is, without any keystore: for 'key list' and 'ds' while the server is down.
  * Handles are NULL, params zero. ST_ENOENT: the zone has no key in its DNSKEY set. ST_EIO. */
 enum status keyset_read(struct store *db, const uint8_t *apex, struct keyset **out) MUST_USE;
@@ -150,6 +153,8 @@ size_t dnskey_rdata(const struct key *key, uint8_t out[DNSKEY_LEN]);
  * the DNSKEY. 36 octets. */
 enum status ds_rdata(const uint8_t *owner, const struct key *key, uint8_t out[36]) MUST_USE;
 
+#define ZONE_CONTENT_LEN 32 /* a digest */
+
 /* What is kept for a zone beside its keys, in the same store. */
 struct zone_record {
 	uint32_t serial; /* the last one published */
@@ -158,6 +163,11 @@ struct zone_record {
 			       */
 	uint32_t max_ttl;     /* the largest TTL in the zone then, negative answers included */
 	bool ds_ever_seen;
+	uint32_t file_serial; /* its file's, when 'serial' was published */
+	bool has_file_serial;
+	/* What was published with 'serial', where that is not known by its signatures. */
+	uint8_t content[ZONE_CONTENT_LEN];
+	bool has_content;
 };
 
 /* ST_ENOENT: nothing on record (*out zeroed). */

@@ -268,9 +268,28 @@ enum status key_record_ref(struct store *db, const uint8_t *apex, uint16_t seq,
 	return st;
 }
 
-#define ZONE_HAS_SERIAL 0x01
-#define ZONE_DS_SEEN	0x02
-#define ZONE_RECORD_LEN 18
+#define ZONE_HAS_SERIAL	     0x01
+#define ZONE_DS_SEEN	     0x02
+#define ZONE_HAS_FILE_SERIAL 0x04
+#define ZONE_HAS_CONTENT     0x08
+/* Version 1 has neither the file's serial nor a content. */
+#define ZONE_VERSION	2
+#define ZONE_RECORD_MAX (18 + 4 + ZONE_CONTENT_LEN)
+
+static void zone_record_get_file(struct wreader *r, uint8_t flags, struct zone_record *rec)
+{
+	rec->has_file_serial = (flags & ZONE_HAS_FILE_SERIAL) != 0;
+	rec->has_content = (flags & ZONE_HAS_CONTENT) != 0;
+	if (rec->has_file_serial) {
+		rec->file_serial = wreader_u32(r);
+	}
+	if (rec->has_content) {
+		struct bytes content = wreader_bytes(r, ZONE_CONTENT_LEN);
+		if (r->err == ST_OK) {
+			memcpy(rec->content, content.data, ZONE_CONTENT_LEN);
+		}
+	}
+}
 
 enum status zone_record_get(struct store *db, const uint8_t *apex, struct zone_record *out)
 {
@@ -294,7 +313,10 @@ enum status zone_record_get(struct store *db, const uint8_t *apex, struct zone_r
 	rec.serial = wreader_u32(&r);
 	rec.signed_since = (int64_t)wreader_u64(&r);
 	rec.max_ttl = wreader_u32(&r);
-	if (r.err == ST_OK && version != RECORD_VERSION) {
+	if (version == ZONE_VERSION) {
+		zone_record_get_file(&r, flags, &rec);
+	}
+	if (r.err == ST_OK && version != RECORD_VERSION && version != ZONE_VERSION) {
 		st = ST_ENOTSUP;
 	} else if (r.err != ST_OK || wreader_left(&r) != 0) {
 		st = ST_EPARSE;
@@ -311,15 +333,23 @@ enum status zone_record_put_in(struct store_txn *txn, const uint8_t *apex,
 			       const struct zone_record *rec)
 {
 	uint8_t key_buf[RECORD_KEY_MAX];
-	uint8_t value_buf[ZONE_RECORD_LEN];
+	uint8_t value_buf[ZONE_RECORD_MAX];
 	struct wwriter w;
 	wwriter_init(&w, value_buf, sizeof(value_buf));
-	wwriter_u8(&w, RECORD_VERSION);
+	wwriter_u8(&w, ZONE_VERSION);
 	wwriter_u8(&w, (uint8_t)((rec->has_serial ? ZONE_HAS_SERIAL : 0) |
-				 (rec->ds_ever_seen ? ZONE_DS_SEEN : 0)));
+				 (rec->ds_ever_seen ? ZONE_DS_SEEN : 0) |
+				 (rec->has_file_serial ? ZONE_HAS_FILE_SERIAL : 0) |
+				 (rec->has_content ? ZONE_HAS_CONTENT : 0)));
 	wwriter_u32(&w, rec->serial);
 	wwriter_u64(&w, (uint64_t)rec->signed_since);
 	wwriter_u32(&w, rec->max_ttl);
+	if (rec->has_file_serial) {
+		wwriter_u32(&w, rec->file_serial);
+	}
+	if (rec->has_content) {
+		wwriter_put(&w, rec->content, sizeof(rec->content));
+	}
 	if (w.err != ST_OK) {
 		return w.err;
 	}

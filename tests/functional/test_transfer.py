@@ -55,7 +55,8 @@ def keys(tmp_path, seed):
 def start(run, folder, keys, token=None, names=300, remotes=None, **kw):
     path = os.path.join(str(folder), "zone")
     write_zone(path, 7, names)
-    remotes = remotes or [{"name": "ns2", "address": "127.0.0.1@5399", "tsig-key": "xfr.test."}]
+    # A range: nobody whose serial the zone would have to wait for.
+    remotes = remotes or [{"name": "ns2", "address": "127.0.0.0/8", "tsig-key": "xfr.test."}]
     zone = {"name": ZONE, "file": path, "secondaries": [r["name"] for r in remotes]}
     conf = {"tsig-keys": keys.conf, "remotes": remotes, "zones": [zone, {"name": "closed.test", "file": path}]}
     if token is not None:

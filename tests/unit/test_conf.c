@@ -67,6 +67,7 @@ static void test_initial_values(void **state)
 	assert_int_equal(p->csk.lifetime_s, 0);
 	assert_int_equal(p->dnskey_ttl, 3600);
 	assert_int_equal(p->refresh_s, 7 * 86400);
+	assert_false(p->refresh_given || p->validity_given);
 	assert_int_equal(p->validity_s, 21 * 86400);
 	assert_int_equal(p->propagation_s, 300);
 	assert_true(p->publish_cds);
@@ -123,7 +124,7 @@ static void test_all_values(void **state)
 			  "    file: /abs/zone\n"
 			  "    policy: p\n"
 			  "    watch: true\n"
-			  "    serial: increment\n"
+			  "    serial: date\n"
 			  "    parent: [ 192.0.2.53 ]\n"
 			  "  - { name: ., file: root }\n");
 	const struct conf_server *s = &c->server;
@@ -160,6 +161,7 @@ static void test_all_values(void **state)
 	assert_int_equal(p->zsk.keystore, 0);
 	assert_int_equal(p->dnskey_ttl, 7200);
 	assert_int_equal(p->refresh_s, 3600);
+	assert_true(p->refresh_given && p->validity_given);
 	assert_int_equal(p->validity_s, 7200);
 	assert_int_equal(p->propagation_s, 90);
 	assert_false(p->publish_cds);
@@ -173,6 +175,8 @@ static void test_all_values(void **state)
 	assert_string_equal(c->zones[1].file, "/abs/zone");
 	assert_int_equal(c->zones[1].policy, 0);
 	assert_true(c->zones[1].watch);
+	assert_int_equal(c->zones[1].serial, SERIAL_DATE);
+	assert_int_equal(c->zones[0].serial, SERIAL_KEEP);
 	assert_int_equal(c->zones[1].parent_count, 1);
 	assert_string_equal(c->zones[1].parent[0].text, "192.0.2.53@53");
 	conf_free(c);

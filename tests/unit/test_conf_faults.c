@@ -355,8 +355,16 @@ static const struct bad bad[] = {
 	 "zones:\n  - { name: a.test, file: a }\n  - { name: B.test, file: b }\n"
 	 "  - { name: A.TEST., file: c }\n",
 	 "4:13:zone a.test. is given twice, first in line 2 (/etc/signet/a)\n"},
-	{"serial of later", "zones: [ { name: a.test, file: a, serial: date } ]\n",
-	 "1:43:'serial': 'date' is not supported by this version\n"},
+	{"serial", "zones: [ { name: a.test, file: a, serial: dates } ]\n",
+	 "1:43:'serial': expected keep, increment, unixtime or date, found 'dates'\n"},
+	{"a kept serial of a zone that is signed",
+	 STORE POLICY "zones:\n  - { name: a.test, file: a, policy: p, serial: keep }\n",
+	 "7:49:'serial': keep is for zones without a policy: signatures change, and the serial "
+	 "with them\n"},
+	{"a kept serial of a directory of them",
+	 STORE POLICY "zones:\n  - directory: d\n    policy: p\n    serial: keep\n",
+	 "9:13:'serial': keep is for zones without a policy: signatures change, and the serial "
+	 "with them\n"},
 
 	/* many at once, in the order of the file */
 	{"all in one pass",

@@ -38,6 +38,9 @@ struct zonemgr_fixture {
 	struct conf_keystore keystore;
 	struct conf_policy policies[POLICIES];
 	struct conf_zone zones[ZONES_MAX];
+	/* Of zones that are to have some. */
+	struct conf_remote remote;
+	size_t secondaries[1];
 	struct conf conf;
 	uv_loop_t loop;
 	struct zonemgr *mgr;

@@ -7,6 +7,7 @@
 #include "nsd-core/zonemgr.h"
 
 struct control;
+struct monitor;
 struct notifier;
 
 /* Listens on conf->server.control: mode 0660, its folder made where it lacks; a socket that nobody
@@ -17,6 +18,8 @@ enum status control_start(uv_loop_t *loop, const struct conf *conf, struct zonem
 			  struct control **out, struct diags *d) MUST_USE;
 /* Who tells secondaries, for 'zone show'; borrowed until control_stop(). */
 void control_set_notifier(struct control *c, const struct notifier *n);
+/* Who watches them, for 'status' too; borrowed until control_stop(). */
+void control_set_monitor(struct control *c, const struct monitor *m);
 /* Takes NULL. Closes all connections and removes the socket; the memory goes once the loop has
  * closed the handles (uv_run() until no handle is left). Before zonemgr_stop() and workers_free().
  */

@@ -45,6 +45,7 @@ struct control {
 	const struct conf *conf;
 	struct zonemgr *mgr;
 	const struct notifier *notifier; /* NULL: nobody is told of anything */
+	const struct monitor *monitor;	 /* NULL: nobody is watched */
 	struct workers *workers;	 /* NULL in tests */
 	void (*stop)(void *ctx);
 	void *stop_ctx;
@@ -102,6 +103,10 @@ void probers_stop(struct control *c);
 /* control_secondaries.c: a row, and an entry of the list, for each address that is told. */
 void secondaries_rows(const struct control *c, const struct zone *zone, struct table *t);
 json_t *secondaries_json(const struct control *c, const struct zone *zone);
+/* Is something wrong with one of them? */
+bool secondaries_in_trouble(const struct control *c, const struct zone *zone);
+/* What is wrong, a line for each. */
+void secondaries_troubles(const struct control *c, const struct zone *zone, FILE *f);
 /* control_dump.c */
 void dump_run(struct request *r, struct zone *zone);
 /* Ends all dumps and their threads. */

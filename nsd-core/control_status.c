@@ -57,9 +57,10 @@ static const char *event_text(const struct zone_status *s, char buf[96])
 }
 
 /* A zone that is being read for the first time has none yet. */
-static bool has_problem(const struct zone_status *s)
+static bool has_problem(const struct control *c, const struct zone *z, const struct zone_status *s)
 {
-	return s->last_error[0] != '\0' || s->signing == SIGNING_WAITING;
+	return s->last_error[0] != '\0' || s->signing == SIGNING_WAITING ||
+	       secondaries_in_trouble(c, z);
 }
 
 /* Until when everything signed verifies, if no keystore signs any more. */
@@ -110,12 +111,12 @@ static json_t *time_json(int64_t t)
 	return t != 0 && t != INT64_MAX ? json_string(time_to_text(t, text)) : json_null();
 }
 
-static json_t *zone_json(const struct zone *z, const struct zone_status *s)
+static json_t *zone_json(const struct control *c, const struct zone *z, const struct zone_status *s)
 {
 	char name[NAME_TEXT_MAX];
 
 	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:s, "
-			 "s:o}",
+			 "s:o, s:o}",
 			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "waits",
 			 s->waits, "serial", s->loaded ? json_integer(s->serial) : json_null(),
 			 "names", (json_int_t)s->names, "records", (json_int_t)s->records,
@@ -124,7 +125,8 @@ static json_t *zone_json(const struct zone *z, const struct zone_status *s)
 			 "next_refresh", time_json(s->sign.next_refresh), "safe_until",
 			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
 			 "next_event_text", s->next_event_text, "error",
-			 s->last_error[0] != '\0' ? reply_string(s->last_error) : json_null());
+			 s->last_error[0] != '\0' ? reply_string(s->last_error) : json_null(),
+			 "secondaries", secondaries_json(c, z));
 }
 
 /* What 'status' counts. */
@@ -133,11 +135,11 @@ struct summary {
 	int64_t safe_until; /* the least of all zones that are signed; INT64_MAX: there is none */
 };
 
-static void count_zone(struct summary *sum, const struct zone_status *s)
+static void count_zone(struct summary *sum, bool problem, const struct zone_status *s)
 {
 	sum->zones++;
 	sum->loaded += s->loaded;
-	sum->problems += has_problem(s);
+	sum->problems += problem;
 	sum->warming += s->loaded && s->signing == SIGNING_WARMING;
 	if (s->signing != SIGNING_NONE && s->sign.safe_until != 0 &&
 	    s->sign.safe_until < sum->safe_until) {
@@ -160,15 +162,16 @@ static void print_zones(struct control *c, FILE *f, json_t *list, struct summary
 		for (size_t i = 0; i < count; i++) {
 			struct zone_status s;
 			zonemgr_status(c->mgr, zones[i], &s);
+			bool problem = has_problem(c, zones[i], &s);
 			if (pass == 0) {
-				count_zone(sum, &s);
+				count_zone(sum, problem, &s);
 			}
-			if (has_problem(&s) != (pass == 0) || shown == STATUS_ZONES_MAX) {
+			if (problem != (pass == 0) || shown == STATUS_ZONES_MAX) {
 				continue;
 			}
 			shown++;
 			zone_row(&t, zones[i], &s);
-			json_array_append_new(list, zone_json(zones[i], &s));
+			json_array_append_new(list, zone_json(c, zones[i], &s));
 		}
 	}
 	table_print(&t, f);
@@ -188,11 +191,15 @@ static void print_errors(const struct control *c, FILE *f)
 	for (size_t i = 0; i < count && shown < STATUS_ZONES_MAX; i++) {
 		struct zone_status s;
 		zonemgr_status(c->mgr, zones[i], &s);
-		if (s.last_error[0] != '\0') {
-			fprintf(f, "%s%s\n  %s\n", shown == 0 ? "\n" : "",
-				name_to_text(zones[i]->name, name), s.last_error);
-			shown++;
+		if (s.last_error[0] == '\0' && !secondaries_in_trouble(c, zones[i])) {
+			continue;
 		}
+		fprintf(f, "%s%s\n", shown == 0 ? "\n" : "", name_to_text(zones[i]->name, name));
+		if (s.last_error[0] != '\0') {
+			fprintf(f, "  %s\n", s.last_error);
+		}
+		secondaries_troubles(c, zones[i], f);
+		shown++;
 	}
 }
 
@@ -292,7 +299,7 @@ void zone_list_run(struct request *r)
 		struct zone_status s;
 		zonemgr_status(c->mgr, zones[i], &s);
 		zone_row(&t, zones[i], &s);
-		json_array_append_new(list, zone_json(zones[i], &s));
+		json_array_append_new(list, zone_json(c, zones[i], &s));
 	}
 	reply_text_open(&text);
 	if (text.f != NULL) {
@@ -385,14 +392,13 @@ void zone_show_run(struct request *r, struct zone *zone)
 		show(c, zone, &s, text.f);
 	}
 	reply_text_close(&text, &r->reply);
-	r->reply.data = zone_json(zone, &s);
+	r->reply.data = zone_json(c, zone, &s);
 	json_object_set_new(r->reply.data, "version", json_integer(CONTROL_VERSION));
 	json_object_set_new(r->reply.data, "file", reply_string(conf->file));
 	json_object_set_new(r->reply.data, "policy",
 			    conf->policy >= 0 ? json_string(c->conf->policies[conf->policy].name)
 					      : json_null());
 	json_object_set_new(r->reply.data, "loaded_at", time_json(s.loaded_at));
-	json_object_set_new(r->reply.data, "secondaries", secondaries_json(c, zone));
 	json_object_set_new(r->reply.data, "ds_safe_from", time_json(s.ds_safe_from));
 	request_finish(r);
 }

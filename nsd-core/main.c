@@ -3,6 +3,7 @@
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/control.h"
 #include "nsd-core/log.h"
+#include "nsd-core/monitor.h"
 #include "nsd-core/notify.h"
 #include "nsd-core/notify_systemd.h"
 #include "nsd-core/privileges.h"
@@ -28,6 +29,7 @@ struct server {
 	struct asker *asker;
 	struct zonemgr *zones;
 	struct notifier *notifier;
+	struct monitor *monitor;
 	struct control *control;
 	bool stopping;
 	bool failed;
@@ -218,6 +220,7 @@ static void on_loaded(void *ctx)
 		used += n > 0 ? (size_t)n : 0;
 	}
 	notifier_start(s->notifier);
+	monitor_start(s->monitor);
 	size_t count;
 	zonemgr_zones(s->zones, &count);
 	log_info("serving %zu %s on %s, %u %s", count, count == 1 ? "zone" : "zones", listen,
@@ -256,6 +259,44 @@ static void on_published(void *ctx, const struct zone *z)
 	const struct server *s = ctx;
 
 	notifier_published(s->notifier, z);
+	monitor_published(s->monitor, z);
+}
+
+static void on_acknowledged(void *ctx, const struct zone *z, const struct conf_peer *peer)
+{
+	const struct server *s = ctx;
+
+	monitor_acknowledged(s->monitor, z, peer);
+}
+
+static int64_t safe_until(void *ctx, struct zone *z)
+{
+	const struct server *s = ctx;
+	struct zone_status status;
+
+	zonemgr_status(s->zones, z, &status);
+	return status.sign.safe_until != 0 ? status.sign.safe_until : INT64_MAX;
+}
+
+static void on_ahead(void *ctx, struct zone *z, uint32_t serial)
+{
+	const struct server *s = ctx;
+
+	zonemgr_pass_serial(s->zones, z, serial);
+}
+
+static enum status start_monitor(struct server *s)
+{
+	struct monitor_options options = {.loop = &s->loop,
+					  .conf = s->conf,
+					  .keys = s->keys,
+					  .asker = s->asker,
+					  .safe_until = safe_until,
+					  .ahead = on_ahead,
+					  .ctx = s};
+
+	options.zones = zonemgr_zones(s->zones, &options.zone_count);
+	return monitor_new(&options, &s->monitor);
 }
 
 static enum status start_zones(struct server *s, struct diags *d)
@@ -274,7 +315,11 @@ static enum status start_zones(struct server *s, struct diags *d)
 
 static enum status start_notifier(struct server *s)
 {
-	struct notifier_options options = {.loop = &s->loop, .conf = s->conf, .keys = s->keys};
+	struct notifier_options options = {.loop = &s->loop,
+					   .conf = s->conf,
+					   .keys = s->keys,
+					   .acknowledged = on_acknowledged,
+					   .ctx = s};
 
 	options.zones = zonemgr_zones(s->zones, &options.zone_count);
 	return notifier_new(&options, &s->notifier);
@@ -306,6 +351,7 @@ static bool start(struct server *s)
 	    !step("questions", asker_new(&s->loop, conf, &s->asker), &d) ||
 	    !step("zones", start_zones(s, &d), &d) ||
 	    !step("notifications", start_notifier(s), &d) ||
+	    !step("secondaries", start_monitor(s), &d) ||
 	    !step("control",
 		  control_start(&s->loop, s->conf, s->zones, s->workers, request_stop, s,
 				&s->control, &d),
@@ -313,6 +359,7 @@ static bool start(struct server *s)
 		return false;
 	}
 	control_set_notifier(s->control, s->notifier);
+	control_set_monitor(s->control, s->monitor);
 	zonemgr_load_all(s->zones, on_loaded, s);
 	return true;
 }
@@ -323,6 +370,7 @@ static void stop(struct server *s)
 	notify_systemd("STOPPING=1");
 	control_stop(s->control);
 	notifier_close(s->notifier);
+	monitor_close(s->monitor);
 	if (s->workers != NULL) {
 		workers_stop(s->workers);
 	}
@@ -334,6 +382,7 @@ static void stop(struct server *s)
 	/* Every handle is closing by now; this ends when all are closed. */
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	notifier_free(s->notifier);
+	monitor_free(s->monitor);
 	zonemgr_free(s->zones);
 	asker_free(s->asker);
 	uv_loop_close(&s->loop);

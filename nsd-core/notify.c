@@ -38,6 +38,8 @@ struct target {
 struct notifier {
 	const struct conf *conf;
 	const struct tsig_keys *keys;
+	void (*acknowledged)(void *ctx, const struct zone *z, const struct conf_peer *peer);
+	void *ctx;
 	uv_loop_t *loop;
 	uv_timer_t tick;
 	uv_udp_t sockets[2]; /* IPv4, IPv6 */
@@ -97,6 +99,8 @@ enum status notifier_new(const struct notifier_options *opt, struct notifier **o
 	n->conf = opt->conf;
 	n->keys = opt->keys;
 	n->loop = opt->loop;
+	n->acknowledged = opt->acknowledged;
+	n->ctx = opt->ctx;
 	for (size_t i = 0; i < opt->zone_count; i++) {
 		add_targets(n, opt->zones[i]);
 	}
@@ -256,6 +260,9 @@ static void settle(struct notifier *n, struct target *t)
 		log_info("zone %s: %s (%s) acknowledges serial %u",
 			 name_to_text(t->zone->name, name), t->remote->name, t->peer->at.text,
 			 t->serial);
+	}
+	if (n->acknowledged != NULL) {
+		n->acknowledged(n->ctx, t->zone, t->peer);
 	}
 }
 

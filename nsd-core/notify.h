@@ -15,6 +15,9 @@ struct notifier_options {
 	const struct tsig_keys *keys;
 	struct zone *const *zones; /* those with a conf_zone that has secondaries are told of */
 	size_t zone_count;
+	/* The secondary at this address has acknowledged the newest serial. May be NULL. */
+	void (*acknowledged)(void *ctx, const struct zone *z, const struct conf_peer *peer);
+	void *ctx;
 };
 
 /* Nothing is sent before notifier_start(). */

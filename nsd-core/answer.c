@@ -242,9 +242,10 @@ static size_t reply_transfer(struct answer *a, struct answer_item *item)
 	if (z == NULL) {
 		return reply_error(a, RCODE_NOTAUTH);
 	}
+	struct remotes_client client = {.peer = item->peer, .key = a->tsig, .tls = item->tls};
 	item->refused = "there are no transfers";
 	if (env->conf == NULL || z->conf == NULL || item->peer == NULL ||
-	    !remotes_admit(env->conf, z->conf, env->keys, item->peer, a->tsig, &item->refused)) {
+	    !remotes_admit(env->conf, z->conf, env->keys, &client, &item->refused)) {
 		set_ede(a, EDE_PROHIBITED, item->refused);
 		return reply_error(a, RCODE_REFUSED);
 	}
@@ -293,6 +294,12 @@ static bool reply_special(struct answer *a, struct answer_item *item, size_t *le
 	}
 	if (q->opcode == OPCODE_NOTIFY) {
 		*len = reply_error(a, RCODE_NOTAUTH);
+		return true;
+	}
+	if (item->tls && q->qtype != RR_SOA && q->qtype != RR_AXFR && q->qtype != RR_IXFR) {
+		/* RFC 9103 8.1: what is there for transfers. */
+		set_ede(a, EDE_NOT_SUPPORTED, "transfers only");
+		*len = reply_error(a, RCODE_REFUSED);
 		return true;
 	}
 	if (q->qclass != CLASS_IN) {
@@ -572,6 +579,7 @@ enum answer_result answer_query(struct answer_env *env, enum answer_transport tr
 	item.in_len = in_len;
 	item.out = out;
 	item.peer = NULL;
+	item.tls = false;
 	answer_group(env, transport, mode, &item, 1, room);
 	missing->count = item.missing.count;
 	missing->later = item.missing.later;

@@ -112,6 +112,7 @@ struct answer_item {
 	size_t out_len; /* ANSWER_SEND */
 	/* Who asks, where transfers are to be had (TCP); else NULL. */
 	const struct sockaddr *peer;
+	bool tls;		     /* it asks over TLS, where there is nothing but transfers */
 	const struct tsig_key *tsig; /* ANSWER_TRANSFER: the request was signed with; or NULL */
 	struct zone *zone;	     /* ANSWER_TRANSFER */
 	const char *refused;	     /* a transfer, for this reason; static, or NULL */

@@ -406,6 +406,9 @@ void conf_free(struct conf *c)
 	}
 	free(c->path);
 	free(c->server.listen);
+	free(c->server.tls_listen);
+	free(c->server.tls_certificate);
+	free(c->server.tls_key);
 	free(c->server.state);
 	free(c->server.control);
 	free(c->server.user);

@@ -15,6 +15,10 @@ struct conf_address {
 struct conf_server {
 	struct conf_address *listen;
 	size_t listen_count;
+	struct conf_address *tls_listen; /* TCP with TLS, for transfers */
+	size_t tls_listen_count;
+	char *tls_certificate; /* NULL: no TLS */
+	char *tls_key;
 	unsigned workers; /* resolved: never 0 */
 	char *state;
 	char *control;
@@ -89,6 +93,7 @@ struct conf_remote {
 	struct conf_peer *peers;
 	size_t peer_count;
 	int64_t tsig_key; /* index into conf->tsig_keys; -1: none */
+	bool tls;	  /* transfers zones over TLS only */
 };
 
 struct conf_zone {

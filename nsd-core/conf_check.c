@@ -58,6 +58,31 @@ static void check_user(struct conf_reader *rd, const struct conf_node *map, cons
 	}
 }
 
+/* All three of them, or none. */
+static void check_tls(struct conf_reader *rd, const struct conf_node *map,
+		      const struct conf_server *s)
+{
+	static const char *const names[] = {"tls-listen", "tls-certificate", "tls-key"};
+	const struct conf_node *given = NULL;
+	struct stat st;
+
+	for (size_t i = 0; i < 3 && given == NULL && map != NULL; i++) {
+		given = conf_tree_get(map, names[i]);
+	}
+	for (size_t i = 0; i < 3 && given != NULL; i++) {
+		if (conf_tree_get(map, names[i]) == NULL) {
+			conf_fault(&rd->faults, given->place,
+				   "'%s' is missing: TLS wants '%s', '%s' and '%s'", names[i],
+				   names[0], names[1], names[2]);
+		}
+	}
+	check_file(rd, map, "tls-certificate", s->tls_certificate, &st);
+	if (check_file(rd, map, "tls-key", s->tls_key, &st) && (st.st_mode & S_IROTH) != 0) {
+		conf_warning(&rd->faults, place_in(map, "tls-key"),
+			     "'tls-key': %s: everybody can read it", s->tls_key);
+	}
+}
+
 void conf_check_server(struct conf_reader *rd, const struct conf_node *map)
 {
 	const struct conf_server *s = &rd->conf->server;
@@ -75,6 +100,7 @@ void conf_check_server(struct conf_reader *rd, const struct conf_node *map)
 			   s->state);
 	}
 	check_user(rd, map, s->user);
+	check_tls(rd, map, s);
 }
 
 /* Was 'name' (NULL: missing, told already) used by an entry before? */

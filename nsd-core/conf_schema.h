@@ -51,6 +51,7 @@ struct option {
 	uint64_t min, max;   /* of numbers, sizes, seconds; of texts, octets */
 	size_t offset;	     /* in the section's struct; OPT_NOWHERE: checked and not stored */
 	size_t count_offset; /* of lists */
+	uint16_t port;	     /* of addresses without one; 0: 53 */
 	const char *choices; /* "a|b" */
 	const char *later;   /* choices of later versions */
 	const char *doc;     /* one line; stands in the manual page */

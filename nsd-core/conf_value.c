@@ -300,7 +300,8 @@ static void read_addresses(struct conf_reader *rd, const struct option *opt,
 	size_t count = 0;
 	for (const struct conf_node *n = node->first; n != NULL; n = n->next) {
 		const char *text = n->kind == NODE_SCALAR ? n->text : "";
-		if (conf_address_parse(text, DNS_PORT, &list[count]) != ST_OK) {
+		if (conf_address_parse(text, opt->port != 0 ? opt->port : DNS_PORT, &list[count]) !=
+		    ST_OK) {
 			conf_value_expected(rd, opt, n, "ADDRESS or ADDRESS@PORT");
 		} else if (!address_is_new(list, count, &list[count])) {
 			conf_fault(&rd->faults, n->place, "'%s': %s is given twice", opt->name,

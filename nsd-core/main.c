@@ -8,6 +8,7 @@
 #include "nsd-core/notify_systemd.h"
 #include "nsd-core/privileges.h"
 #include "nsd-core/remotes.h"
+#include "nsd-core/tls_keeper.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -30,6 +31,7 @@ struct server {
 	struct zonemgr *zones;
 	struct notifier *notifier;
 	struct monitor *monitor;
+	struct tls_keeper *tls; /* NULL: no TLS */
 	struct control *control;
 	bool stopping;
 	bool failed;
@@ -104,6 +106,17 @@ static void read_arguments(int argc, char **argv, struct arguments *args)
 	}
 }
 
+static enum status check_tls(const struct conf_server *conf, struct diags *d)
+{
+	struct tls_context *tls = NULL;
+	enum status st = conf->tls_certificate != NULL
+				 ? tls_context_new(conf->tls_certificate, conf->tls_key, &tls, d)
+				 : ST_OK;
+
+	tls_context_free(tls);
+	return st;
+}
+
 /* --check */
 static int check(const struct conf *conf)
 {
@@ -113,6 +126,8 @@ static int check(const struct conf *conf)
 	diags_init(&d, DIAGS_LIMIT);
 	enum status st = remotes_load_keys(conf, &keys, &d);
 	tsig_keys_free(keys);
+	enum status tls = check_tls(&conf->server, &d);
+	st = st == ST_OK ? tls : st;
 	enum status zones = zonemgr_check(conf, &d);
 	st = st == ST_OK ? zones : st;
 	print_diags(&d);
@@ -157,6 +172,9 @@ static void on_signal(uv_signal_t *handle, int number)
 	if (number == SIGHUP) {
 		log_info("SIGHUP: loading zones again");
 		zonemgr_reload_all(s->zones);
+		if (s->tls != NULL) {
+			tls_keeper_look(s->tls);
+		}
 		return;
 	}
 	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
@@ -325,6 +343,13 @@ static enum status start_notifier(struct server *s)
 	return notifier_new(&options, &s->notifier);
 }
 
+static enum status start_tls(struct server *s)
+{
+	struct tls_context *context = workers_tls(s->workers);
+
+	return context != NULL ? tls_keeper_start(&s->loop, context, &s->tls) : ST_OK;
+}
+
 static enum status start_keys(struct server *s, struct diags *d)
 {
 	enum status st = remotes_load_keys(s->conf, &s->keys, d);
@@ -347,7 +372,7 @@ static bool start(struct server *s)
 	    !step("state", privileges_prepare(conf, &d), &d) ||
 	    !step("state", privileges_lock_state(conf, &s->lock, &d), &d) ||
 	    !step("privileges", privileges_drop(conf, &d), &d) ||
-	    !step("signals", start_signals(s), &d) ||
+	    !step("signals", start_signals(s), &d) || !step("TLS", start_tls(s), &d) ||
 	    !step("questions", asker_new(&s->loop, conf, &s->asker), &d) ||
 	    !step("zones", start_zones(s, &d), &d) ||
 	    !step("notifications", start_notifier(s), &d) ||
@@ -371,6 +396,7 @@ static void stop(struct server *s)
 	control_stop(s->control);
 	notifier_close(s->notifier);
 	monitor_close(s->monitor);
+	tls_keeper_stop(s->tls);
 	if (s->workers != NULL) {
 		workers_stop(s->workers);
 	}

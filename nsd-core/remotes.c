@@ -171,10 +171,11 @@ static bool remote_is_at(const struct conf_remote *r, const struct sockaddr *pee
 }
 
 bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
-		   const struct tsig_keys *keys, const struct sockaddr *peer,
-		   const struct tsig_key *key, const char **why)
+		   const struct tsig_keys *keys, const struct remotes_client *client,
+		   const char **why)
 {
 	bool at = false;
+	bool in_clear = false;
 
 	if (zone->secondary_count == 0) {
 		*why = "the zone has no secondaries";
@@ -182,13 +183,17 @@ bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
 	}
 	for (size_t i = 0; i < zone->secondary_count; i++) {
 		const struct conf_remote *r = &conf->remotes[zone->secondaries[i]];
-		bool here = remote_is_at(r, peer);
-		if (r->tsig_key < 0 ? here : key == &keys->list[r->tsig_key]) {
+		bool here = remote_is_at(r, client->peer);
+		bool known = r->tsig_key < 0 ? here : client->key == &keys->list[r->tsig_key];
+		if (known && (client->tls || !r->tls)) {
 			return true;
 		}
 		at |= here;
+		in_clear |= known;
 	}
-	if (key != NULL) {
+	if (in_clear) {
+		*why = "it has to come over TLS";
+	} else if (client->key != NULL) {
 		*why = "its key is none of the secondaries'";
 	} else if (at) {
 		*why = "it did not sign with the secondary's key";

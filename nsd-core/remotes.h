@@ -9,11 +9,18 @@
 enum status remotes_load_keys(const struct conf *conf, struct tsig_keys **out,
 			      struct diags *d) MUST_USE;
 
-/* May whoever asks from 'peer' and signed with 'key' (NULL: did not sign) transfer the zone? Where
- * a secondary has a key the key decides, else its addresses. *why, where not: a static phrase. */
+/* Who asks for a zone, and how. */
+struct remotes_client {
+	const struct sockaddr *peer;
+	const struct tsig_key *key; /* it signed with; NULL: it did not sign */
+	bool tls;
+};
+
+/* May it transfer the zone? Where a secondary has a key the key decides, else its addresses.
+ * *why, where not: a static phrase. */
 bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
-		   const struct tsig_keys *keys, const struct sockaddr *peer,
-		   const struct tsig_key *key, const char **why);
+		   const struct tsig_keys *keys, const struct remotes_client *client,
+		   const char **why);
 
 /* Is 'peer' at the address, whatever its port, or in the range? */
 bool conf_peer_matches(const struct conf_peer *p, const struct sockaddr *peer);

@@ -109,11 +109,11 @@ enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d)
 	return ST_OK;
 }
 
-enum status socket_probe(const struct conf_address *a, struct diags *d)
+enum status socket_probe(const struct conf_address *a, bool tcp_only, struct diags *d)
 {
 	static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = tcp_only ? 1 : 0; i < 2; i++) {
 		int fd = socket_bound(a, types[i], false);
 		if (fd < 0) {
 			return failed(a, types[i] == SOCK_DGRAM ? "UDP" : "TCP", d);

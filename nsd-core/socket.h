@@ -12,7 +12,7 @@ enum status socket_udp(const struct conf_address *a, uint32_t buffer_bytes, int 
 enum status socket_tcp(const struct conf_address *a, int *out, struct diags *d) MUST_USE;
 /* Does another program have the address? Asked before the first of ours is bound: with SO_REUSEPORT
  * two servers of one user would share the clients without a word. */
-enum status socket_probe(const struct conf_address *a, struct diags *d) MUST_USE;
+enum status socket_probe(const struct conf_address *a, bool tcp_only, struct diags *d) MUST_USE;
 #define SOCKET_TEXT_MAX 64
 /* "ADDRESS@PORT"; buf has SOCKET_TEXT_MAX. Returns buf. */
 char *socket_text(const struct sockaddr *addr, char *buf);

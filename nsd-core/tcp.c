@@ -124,16 +124,29 @@ static void on_connection(uv_stream_t *stream, int status)
 	}
 	c->worker = l->worker;
 	l->pending = false;
-	if (uv_accept(stream, (uv_stream_t *)&c->handle) != 0) {
+	if (uv_accept(stream, (uv_stream_t *)&c->handle) != 0 ||
+	    (l->tls != NULL && tls_new(l->tls, &c->tls) != ST_OK)) {
 		tcp_conn_refuse(c);
 		return;
 	}
 	conn_admit(c);
 }
 
-enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct diags *d)
+static enum status listener_bind(struct worker *w, const struct conf_address *at,
+				 struct tls_context *tls, struct diags *d)
 {
+	struct tcp_listener *l = &w->tcp.listeners[w->tcp.count++];
+
+	*l = (struct tcp_listener){.worker = w, .fd = -1, .tls = tls};
+	return socket_tcp(at, &l->fd, d);
+}
+
+enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct tls_context *tls,
+		     struct diags *d)
+{
+	const struct conf_server *conf = w->conf;
 	struct tcp *t = &w->tcp;
+	enum status st = ST_OK;
 
 	t->clients = clients;
 	t->slot_max = w->conf->tcp_clients;
@@ -141,21 +154,19 @@ enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct diags
 	t->in = malloc(TCP_READ);
 	t->rooms = malloc((size_t)TCP_BATCH * TCP_ROOM);
 	t->out = malloc(TCP_OUT);
-	t->listeners = calloc(w->conf->listen_count, sizeof(*t->listeners));
+	t->listeners = calloc(conf->listen_count + conf->tls_listen_count, sizeof(*t->listeners));
+	t->plain = tls != NULL ? malloc(TCP_READ) : NULL;
 	if (t->slots == NULL || t->in == NULL || t->rooms == NULL || t->out == NULL ||
-	    t->listeners == NULL) {
+	    t->listeners == NULL || (tls != NULL && t->plain == NULL)) {
 		return ST_ENOMEM;
 	}
-	for (size_t i = 0; i < w->conf->listen_count; i++) {
-		struct tcp_listener *l = &t->listeners[i];
-		*l = (struct tcp_listener){.worker = w, .fd = -1};
-		t->count++;
-		enum status st = socket_tcp(&w->conf->listen[i], &l->fd, d);
-		if (st != ST_OK) {
-			return st;
-		}
+	for (size_t i = 0; i < conf->listen_count && st == ST_OK; i++) {
+		st = listener_bind(w, &conf->listen[i], NULL, d);
 	}
-	return ST_OK;
+	for (size_t i = 0; i < conf->tls_listen_count && st == ST_OK; i++) {
+		st = listener_bind(w, &conf->tls_listen[i], tls, d);
+	}
+	return st;
 }
 
 static int listener_start(struct tcp_listener *l)
@@ -250,6 +261,7 @@ void tcp_fini(struct tcp *t)
 	free(t->listeners);
 	free(t->slots);
 	free(t->in);
+	free(t->plain);
 	free(t->rooms);
 	free(t->out);
 	*t = (struct tcp){0};

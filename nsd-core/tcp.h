@@ -18,10 +18,13 @@ struct park_reply;
 struct tcp_conn;
 struct tcp_transfer;
 
+struct tls_context;
+
 struct tcp_listener {
 	uv_tcp_t handle;
 	struct worker *worker;
-	int fd; /* -1: none, or the handle's */
+	int fd;			 /* -1: none, or the handle's */
+	struct tls_context *tls; /* all connections'; NULL: in the clear */
 	bool listening;
 	bool pending; /* a connection waits to be taken until there is memory */
 };
@@ -46,6 +49,7 @@ struct tcp {
 	struct tcp_conn *newest;
 	uv_timer_t sweep;
 	uint8_t *in;	/* what is being read, of whichever connection */
+	uint8_t *plain; /* what it says, where it came over TLS; NULL: no listener does */
 	uint8_t *rooms; /* TCP_BATCH answers as they are made */
 	uint8_t *out;	/* answers of one callback, until they are written together */
 	size_t out_len;
@@ -55,7 +59,9 @@ struct tcp {
 	unsigned refused_logged;
 };
 
-enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct diags *d) MUST_USE;
+/* tls: for conf's tls_listen; NULL where there is none. Borrowed, as clients. */
+enum status tcp_bind(struct worker *w, struct tcp_clients *clients, struct tls_context *tls,
+		     struct diags *d) MUST_USE;
 /* The loop is there, and does not run yet. */
 enum status tcp_start(struct worker *w) MUST_USE;
 /* Is the connection of a parked question still there? */

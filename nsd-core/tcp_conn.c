@@ -56,6 +56,7 @@ static void on_conn_closed(uv_handle_t *handle)
 {
 	struct tcp_conn *c = conn_of(handle);
 
+	tls_free(c->tls);
 	free(c->in);
 	free(c);
 }
@@ -114,7 +115,7 @@ static void conn_write_later(struct tcp_conn *c, const uint8_t *data, size_t len
 }
 
 /* True: all of it is with the kernel. */
-static bool conn_write(struct tcp_conn *c, const uint8_t *data, size_t len)
+static bool conn_write_raw(struct tcp_conn *c, const uint8_t *data, size_t len)
 {
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
 
@@ -131,6 +132,46 @@ static bool conn_write(struct tcp_conn *c, const uint8_t *data, size_t len)
 		conn_write_later(c, data + done, len - done);
 	}
 	return done == len;
+}
+
+/* What TLS has to send: answers, and what is its own. */
+static bool conn_flush_tls(struct tcp_conn *c)
+{
+	size_t len;
+	const uint8_t *data = tls_pending(c->tls, &len);
+	bool written = conn_write_raw(c, data, len);
+
+	tls_taken(c->tls);
+	return written;
+}
+
+/* True: all of it is with the kernel. */
+static bool conn_write(struct tcp_conn *c, const uint8_t *data, size_t len)
+{
+	if (c->tls == NULL || c->closing || len == 0) {
+		return conn_write_raw(c, data, len);
+	}
+	if (tls_write(c->tls, data, len) != ST_OK) {
+		tcp_conn_close(c);
+		return false;
+	}
+	return conn_flush_tls(c);
+}
+
+enum status tcp_conn_seal(struct tcp_conn *c, const uint8_t *data, size_t len, uint8_t **out,
+			  size_t *out_len)
+{
+	enum status st = tls_write(c->tls, data, len);
+	const uint8_t *sealed = st == ST_OK ? tls_pending(c->tls, out_len) : NULL;
+	uint8_t *copy = sealed != NULL ? malloc(*out_len) : NULL;
+
+	if (copy == NULL) {
+		return st == ST_OK ? ST_ENOMEM : st;
+	}
+	memcpy(copy, sealed, *out_len);
+	tls_taken(c->tls);
+	*out = copy;
+	return ST_OK;
 }
 
 static void conn_flush(struct tcp_conn *c)
@@ -228,6 +269,7 @@ static size_t messages_split(const struct tcp_conn *c, struct bytes data, size_t
 		items[count].in_len = size;
 		items[count].out = t->rooms + count * TCP_ROOM;
 		items[count].peer = peer;
+		items[count].tls = c->tls != NULL;
 		at += TCP_PREFIX + size;
 		count++;
 	}
@@ -330,6 +372,44 @@ static void conn_received(struct tcp_conn *c, const uint8_t *data, size_t len)
 	}
 }
 
+/* The client says no more: what is owed to it still goes. */
+static void conn_end(struct tcp_conn *c)
+{
+	c->ended = true;
+	if (c->reading) {
+		c->reading = false;
+		uv_read_stop((uv_stream_t *)&c->handle);
+	}
+	tcp_conn_update(c);
+}
+
+static void conn_received_tls(struct tcp_conn *c, const uint8_t *data, size_t len)
+{
+	uint8_t *plain = c->worker->tcp.plain;
+	enum status st = tls_feed(c->tls, data, len);
+	size_t said = 1;
+
+	while (st == ST_OK && said > 0 && !c->closing) {
+		st = tls_read(c->tls, plain, TCP_READ, &said);
+		if (st == ST_OK && said > 0) {
+			conn_received(c, plain, said);
+		}
+	}
+	if (c->closing) {
+		return;
+	}
+	/* An alert says why it ends. */
+	conn_flush_tls(c);
+	if (c->closing) {
+		return;
+	}
+	if (st == ST_EREFUSED) {
+		conn_end(c);
+	} else if (st != ST_OK) {
+		tcp_conn_close(c);
+	}
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	(void)suggested;
@@ -340,13 +420,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct tcp_conn *c = conn_of((uv_handle_t *)stream);
 
-	if (n > 0) {
+	if (n > 0 && c->tls != NULL) {
+		conn_received_tls(c, (const uint8_t *)buf->base, (size_t)n);
+	} else if (n > 0) {
 		conn_received(c, (const uint8_t *)buf->base, (size_t)n);
 	} else if (n == UV_EOF) {
-		c->ended = true;
-		c->reading = false;
-		uv_read_stop(stream);
-		tcp_conn_update(c);
+		conn_end(c);
 	} else if (n < 0) {
 		tcp_conn_close(c);
 	}

@@ -2,6 +2,7 @@
  * only. */
 #pragma once
 
+#include "nsd-core/tls.h"
 #include "nsd-core/worker_state.h"
 
 #define TCP_READ (64U << 10)
@@ -19,6 +20,7 @@
 struct tcp_conn {
 	uv_tcp_t handle;
 	struct worker *worker;
+	struct tls *tls; /* NULL: in the clear */
 	uint32_t slot;
 	uint32_t place;		  /* in the clients' table */
 	struct sockaddr_in6 peer; /* holds a sockaddr_in as well */
@@ -43,6 +45,10 @@ void tcp_conn_touch(struct tcp_conn *c);
 void tcp_conn_update(struct tcp_conn *c);
 /* There may be room again: what was kept is taken up. Then as tcp_conn_update(). */
 void tcp_conn_resume(struct tcp_conn *c);
+/* Octets of a transfer as they go to the client, to be freed by the caller: data itself is not
+ * kept. ST_ENOMEM. */
+enum status tcp_conn_seal(struct tcp_conn *c, const uint8_t *data, size_t len, uint8_t **out,
+			  size_t *out_len) MUST_USE;
 /* A parked question's answer, with its length in front; len 0: there is none after all. */
 void tcp_conn_reply(struct tcp_conn *c, const uint8_t *data, size_t len);
 /* Freed when libuv has let go. */

@@ -27,6 +27,7 @@ struct tcp_transfer {
 	size_t len;
 	bool done;
 	char zone[NAME_TEXT_MAX];
+	uint8_t *sealed; /* over TLS: what is being written */
 	uint8_t out[TRANSFER_ROOM];
 };
 
@@ -38,6 +39,7 @@ static void transfer_drop(struct tcp_transfer *x)
 	}
 	x->worker->tcp.transfer_count--;
 	transfer_free(x->transfer);
+	free(x->sealed);
 	free(x);
 }
 
@@ -82,6 +84,8 @@ static void on_written(uv_write_t *req, int status)
 	struct tcp_transfer *x = container_of(req, struct tcp_transfer, req);
 	struct tcp_conn *c = transfer_conn(x);
 
+	free(x->sealed);
+	x->sealed = NULL;
 	if (c == NULL) {
 		transfer_drop(x);
 		return;
@@ -103,13 +107,29 @@ static void on_written(uv_write_t *req, int status)
 	tcp_conn_resume(c);
 }
 
+static enum status transfer_write(struct tcp_transfer *x, struct tcp_conn *c)
+{
+	uint8_t *data = x->out;
+	size_t len = x->len;
+
+	if (c->tls != NULL) {
+		enum status st = tcp_conn_seal(c, x->out, x->len, &x->sealed, &len);
+		if (st != ST_OK) {
+			return st;
+		}
+		data = x->sealed;
+	}
+	uv_buf_t buf = uv_buf_init((char *)data, (unsigned)len);
+	int err = uv_write(&x->req, (uv_stream_t *)&c->handle, &buf, 1, on_written);
+	return err == 0 ? ST_OK : status_from_errno(-err);
+}
+
 /* The next stretch is there. What cannot be made breaks the connection: the client then keeps what
  * it had (RFC 5936 2.2). */
 static void on_made(struct inbox_msg *msg)
 {
 	struct tcp_transfer *x = container_of(msg, struct tcp_transfer, msg);
 	struct tcp_conn *c = transfer_conn(x);
-	uv_buf_t buf = uv_buf_init((char *)x->out, (unsigned)x->len);
 
 	if (c == NULL) {
 		transfer_drop(x);
@@ -119,8 +139,7 @@ static void on_made(struct inbox_msg *msg)
 	if (x->status != ST_OK) {
 		log_error("zone %s: its transfer ends early: %s", x->zone, status_text(x->status));
 	}
-	if (x->status != ST_OK ||
-	    uv_write(&x->req, (uv_stream_t *)&c->handle, &buf, 1, on_written) != 0) {
+	if (x->status != ST_OK || transfer_write(x, c) != ST_OK) {
 		tcp_conn_close(c);
 		transfer_drop(x);
 		return;
@@ -159,6 +178,7 @@ enum status tcp_transfer_start(struct tcp_conn *c, const struct answer_item *ite
 		return st;
 	}
 	x->worker = w;
+	x->sealed = NULL;
 	x->slot = c->slot;
 	x->generation = w->tcp.slots[c->slot].generation;
 	name_to_text(item->zone->name, x->zone);

@@ -183,6 +183,7 @@ static unsigned batch_items(const struct udp_socket *s, struct udp_batch *b, uns
 		item->in_len = b->in[i].msg_len;
 		item->out = b->answers + asked * b->answer_room;
 		item->peer = (const struct sockaddr *)&b->peers[i];
+		item->tls = false;
 		b->headers[asked++] = (uint8_t)i;
 	}
 	return asked;

@@ -24,6 +24,7 @@ struct workers {
 	const struct tsig_keys *keys;
 	struct builder *transferers;
 	struct tcp_clients clients;
+	struct tls_context *tls; /* NULL: none */
 	unsigned count;
 	struct worker list[];
 };
@@ -323,7 +324,7 @@ static void *worker_main(void *arg)
 }
 
 static enum status worker_bind(struct worker *w, const struct conf_server *conf,
-			       struct tcp_clients *clients, struct diags *d)
+			       struct workers *all, struct diags *d)
 {
 	w->conf = conf;
 	w->scratch = malloc(TCP_PREFIX + TCP_MESSAGE_MAX);
@@ -332,7 +333,7 @@ static enum status worker_bind(struct worker *w, const struct conf_server *conf,
 		st = udp_bind(w, d);
 	}
 	if (st == ST_OK) {
-		st = tcp_bind(w, clients, d);
+		st = tcp_bind(w, &all->clients, all->tls, d);
 	}
 	return st;
 }
@@ -347,15 +348,22 @@ enum status workers_bind(const struct conf_server *conf, struct workers **out, s
 	}
 	w->count = conf->workers;
 	for (size_t i = 0; i < conf->listen_count; i++) {
-		enum status probed = socket_probe(&conf->listen[i], d);
+		enum status probed = socket_probe(&conf->listen[i], false, d);
 		st = st == ST_OK ? probed : st;
+	}
+	for (size_t i = 0; i < conf->tls_listen_count; i++) {
+		enum status probed = socket_probe(&conf->tls_listen[i], true, d);
+		st = st == ST_OK ? probed : st;
+	}
+	if (st == ST_OK && conf->tls_listen_count > 0) {
+		st = tls_context_new(conf->tls_certificate, conf->tls_key, &w->tls, d);
 	}
 	if (st == ST_OK) {
 		st = tcp_clients_init(&w->clients, conf->tcp_clients,
 				      conf->tcp_clients_per_address);
 	}
 	for (unsigned i = 0; i < w->count && st == ST_OK; i++) {
-		st = worker_bind(&w->list[i], conf, &w->clients, d);
+		st = worker_bind(&w->list[i], conf, w, d);
 	}
 	if (st != ST_OK) {
 		workers_free(w);
@@ -363,6 +371,11 @@ enum status workers_bind(const struct conf_server *conf, struct workers **out, s
 	}
 	*out = w;
 	return ST_OK;
+}
+
+struct tls_context *workers_tls(const struct workers *w)
+{
+	return w->tls;
 }
 
 static enum status worker_prepare(const struct workers *all, struct worker *w,
@@ -540,5 +553,6 @@ void workers_free(struct workers *w)
 		park_fini(&one->park);
 		free(one->scratch);
 	}
+	tls_context_free(w->tls);
 	free(w);
 }

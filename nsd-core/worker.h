@@ -5,16 +5,20 @@
 #include "nsd-core/conf.h"
 #include "signer/signer.h"
 
+struct tls_context;
 struct workers;
 
 /* Opens every socket of 'conf' for every worker (so that ports below 1024 are bound before
- * privileges are dropped): UDP with SO_REUSEPORT, TCP likewise. 'conf' borrowed. ST_EACCES, ST_EIO
+ * privileges are dropped): UDP with SO_REUSEPORT, TCP likewise, and
+ * TCP for TLS, whose certificate is read. 'conf' borrowed. ST_EACCES, ST_EIO
  * with a diag per address. */
 enum status workers_bind(const struct conf_server *conf, struct workers **out,
 			 struct diags *d) MUST_USE;
 /* Who may transfer zones, and the keys of those who sign. Before the start; both are borrowed until
  * workers_free(). Without it nobody may transfer anything. */
 void workers_set_remotes(struct workers *w, const struct conf *conf, const struct tsig_keys *keys);
+/* The certificate that their TLS connections show; NULL: there are none. */
+struct tls_context *workers_tls(const struct workers *w);
 /* Starts the threads. db and signer (may be NULL) are borrowed until workers_free(). */
 enum status workers_start(struct workers *w, const struct zonedb *db,
 			  struct signer *signer) MUST_USE;

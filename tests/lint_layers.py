@@ -33,7 +33,7 @@ LIBRARIES = (
     (r"urcu\.h|urcu[/-]", r"nsd-core/base/(rcu|inbox)\.|signer/"),
     (r"ldns/", r"zones/|nsd-core/parent"),
     (r"unbound\.h", r"nsd-core/parent"),
-    (r"openssl/", r"nsd-core/base/(digest|hmac)\.|hsm/|zones/dkim"),
+    (r"openssl/", r"nsd-core/base/(digest|hmac)\.|nsd-core/tls\.|hsm/|zones/dkim"),
     (r"libp11\.h|p11-kit/", r"hsm/pkcs11"),
     (r"curl/", r"hsm/aws_http\."),
     (r"jansson\.h", r"nsd-core/(control|ctl)|hsm/(kms|aws)"),

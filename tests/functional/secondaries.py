@@ -10,7 +10,8 @@ from procs import Server, free_port, program
 
 
 class Secondary(Server):
-    """Serves 'zones', transferred from 'primary' (a port) with 'key' (dns.tsig.Key); anybody here may transfer them on."""
+    """Serves 'zones', transferred from 'primary' (a port) with 'key' (dns.tsig.Key), over TLS where 'tls' says who that
+    is (certificate.py); anybody here may transfer them on."""
 
     def __init__(self, folder, port=None):
         self.folder = str(folder)
@@ -41,7 +42,7 @@ class Secondary(Server):
 
 
 class Nsd(Secondary):
-    def __init__(self, folder, zones, primary, key, port=None):
+    def __init__(self, folder, zones, primary, key, port=None, tls=None):
         super().__init__(folder, port)
         conf = os.path.join(self.folder, "nsd.conf")
         self.argv = [program("nsd"), "-d", "-c", conf]
@@ -58,8 +59,10 @@ class Nsd(Secondary):
   zonelistfile: "{self.folder}/nsd.zonelist"
   rrl-ratelimit: 0
   xfrd-reload-timeout: 0
+{f'  tls-cert-bundle: "{tls.certificate}"' if tls else ""}
 remote-control:
   control-enable: no
+{f'tls-auth:{chr(10)}  name: primary{chr(10)}  auth-domain-name: "{tls.name}"' if tls else ""}
 key:
   name: "{key.name}"
   algorithm: hmac-sha256
@@ -69,7 +72,7 @@ key:
                 f.write(f"""zone:
   name: "{zone}"
   zonefile: "{zone}.zone"
-  request-xfr: 127.0.0.1@{primary} {key.name}
+  request-xfr: {"AXFR " if tls else ""}127.0.0.1@{primary} {key.name}{" primary" if tls else ""}
   allow-notify: 127.0.0.1 {key.name}
   provide-xfr: 127.0.0.1 NOKEY
 """)
@@ -125,7 +128,7 @@ zone:
 
 
 class Bind(Secondary):
-    def __init__(self, folder, zones, primary, key, port=None):
+    def __init__(self, folder, zones, primary, key, port=None, tls=None):
         super().__init__(folder, port)
         conf = os.path.join(self.folder, "named.conf")
         self.argv = [program("named"), "-g", "-n", "1", "-c", conf]
@@ -147,9 +150,11 @@ controls {{ }};
 key "{key.name}" {{ algorithm hmac-sha256; secret "{secret(key)}"; }};
 server 127.0.0.1 {{ keys {{ "{key.name}"; }}; }};
 """)
+            if tls:
+                f.write(f'tls "primary" {{ ca-file "{tls.certificate}"; remote-hostname "{tls.name}"; }};\n')
             for zone in zones:
                 f.write(f'zone "{zone}" {{ type secondary; file "{zone}.db"; masterfile-format text; '
-                        f"primaries {{ 127.0.0.1 port {primary}; }}; }};\n")
+                        f"primaries {{ 127.0.0.1 port {primary}{' tls primary' if tls else ''}; }}; }};\n")
         self.start()
 
 

@@ -37,6 +37,8 @@ static const char CONF[] =
 	"  - name: ranges\n"
 	"    address: [ 198.51.100.64/27, 10.0.0.0/9, \"2001:db8:1::/48\", \"2001:db8:2::8/125\",\n"
 	"               192.0.2.200/32 ]\n"
+	"  - { name: sealed, address: 192.0.2.70, tls: true }\n"
+	"  - { name: sealed-keyed, address: 192.0.2.71, tsig-key: three.test, tls: true }\n"
 	"  - { name: anybody4, address: 0.0.0.0/0 }\n"
 	"  - { name: anybody6, address: \"::/0\" }\n"
 	"  - { name: mapped, address: [ \"::ffff:192.0.2.64/122\", \"::ffff:192.0.2.9\" ] }\n"
@@ -46,6 +48,7 @@ static const char CONF[] =
 	"  - { name: plain.test, file: a, secondaries: [ plain ] }\n"
 	"  - { name: ranges.test, file: a, secondaries: [ ranges ] }\n"
 	"  - { name: mixed.test, file: a, secondaries: [ keyed, plain ] }\n"
+	"  - { name: sealed.test, file: a, secondaries: [ sealed, sealed-keyed, plain ] }\n"
 	"  - { name: four.test, file: a, secondaries: [ anybody4 ] }\n"
 	"  - { name: six.test, file: a, secondaries: [ anybody6 ] }\n"
 	"  - { name: mapped.test, file: a, secondaries: [ mapped ] }\n";
@@ -53,6 +56,7 @@ static const char CONF[] =
 #define NO_SECONDARIES "the zone has no secondaries"
 #define NO_ADDRESS     "its address is none of the secondaries'"
 #define NO_KEY	       "its key is none of the secondaries'"
+#define IN_CLEAR       "it has to come over TLS"
 #define UNSIGNED       "it did not sign with the secondary's key"
 
 static const struct {
@@ -60,62 +64,73 @@ static const struct {
 	const char *peer;
 	int key;	 /* index; -1: did not sign */
 	const char *why; /* NULL: may */
+	bool tls;
 } admit_cases[] = {
-	{"closed.test", "192.0.2.1", -1, NO_SECONDARIES},
-	{"closed.test", "192.0.2.1", 0, NO_SECONDARIES},
+	{"closed.test", "192.0.2.1", -1, NO_SECONDARIES, false},
+	{"closed.test", "192.0.2.1", 0, NO_SECONDARIES, false},
 	/* The key decides, wherever it comes from. */
-	{"keyed.test", "192.0.2.1", 0, NULL},
-	{"keyed.test", "192.0.2.99", 0, NULL},
-	{"keyed.test", "2001:db8::99", 1, NULL},
-	{"keyed.test", "192.0.2.1", -1, UNSIGNED},
-	{"keyed.test", "203.0.113.7", -1, UNSIGNED},
-	{"keyed.test", "192.0.2.99", -1, NO_ADDRESS},
-	{"keyed.test", "192.0.2.1", 2, NO_KEY},
+	{"keyed.test", "192.0.2.1", 0, NULL, false},
+	{"keyed.test", "192.0.2.99", 0, NULL, false},
+	{"keyed.test", "2001:db8::99", 1, NULL, false},
+	{"keyed.test", "192.0.2.1", -1, UNSIGNED, false},
+	{"keyed.test", "203.0.113.7", -1, UNSIGNED, false},
+	{"keyed.test", "192.0.2.99", -1, NO_ADDRESS, false},
+	{"keyed.test", "192.0.2.1", 2, NO_KEY, false},
 	/* The address does, whatever the port. */
-	{"plain.test", "192.0.2.2", -1, NULL},
-	{"plain.test", "192.0.2.2@1", -1, NULL},
-	{"plain.test", "::ffff:192.0.2.2", -1, NULL},
-	{"plain.test", "2001:db8::2@9", -1, NULL},
-	{"plain.test", "192.0.2.2", 2, NULL},
-	{"plain.test", "192.0.2.3", -1, NO_ADDRESS},
-	{"plain.test", "192.0.2.3", 0, NO_KEY},
-	{"plain.test", "2001:db8::3", -1, NO_ADDRESS},
+	{"plain.test", "192.0.2.2", -1, NULL, false},
+	{"plain.test", "192.0.2.2@1", -1, NULL, false},
+	{"plain.test", "::ffff:192.0.2.2", -1, NULL, false},
+	{"plain.test", "2001:db8::2@9", -1, NULL, false},
+	{"plain.test", "192.0.2.2", 2, NULL, false},
+	{"plain.test", "192.0.2.3", -1, NO_ADDRESS, false},
+	{"plain.test", "192.0.2.3", 0, NO_KEY, false},
+	{"plain.test", "2001:db8::3", -1, NO_ADDRESS, false},
 	/* Ranges. */
-	{"ranges.test", "198.51.100.63", -1, NO_ADDRESS},
-	{"ranges.test", "198.51.100.64", -1, NULL},
-	{"ranges.test", "198.51.100.95", -1, NULL},
-	{"ranges.test", "198.51.100.96", -1, NO_ADDRESS},
-	{"ranges.test", "::ffff:198.51.100.70", -1, NULL},
-	{"ranges.test", "10.0.0.0", -1, NULL},
-	{"ranges.test", "10.127.255.255", -1, NULL},
-	{"ranges.test", "10.128.0.0", -1, NO_ADDRESS},
-	{"ranges.test", "9.255.255.255", -1, NO_ADDRESS},
-	{"ranges.test", "2001:db8:1::", -1, NULL},
-	{"ranges.test", "2001:db8:1:ffff:ffff:ffff:ffff:ffff", -1, NULL},
-	{"ranges.test", "2001:db8:2::7", -1, NO_ADDRESS},
-	{"ranges.test", "2001:db8:2::8", -1, NULL},
-	{"ranges.test", "2001:db8:2::f", -1, NULL},
-	{"ranges.test", "2001:db8:2::10", -1, NO_ADDRESS},
-	{"ranges.test", "192.0.2.200", -1, NULL},
-	{"ranges.test", "192.0.2.201", -1, NO_ADDRESS},
+	{"ranges.test", "198.51.100.63", -1, NO_ADDRESS, false},
+	{"ranges.test", "198.51.100.64", -1, NULL, false},
+	{"ranges.test", "198.51.100.95", -1, NULL, false},
+	{"ranges.test", "198.51.100.96", -1, NO_ADDRESS, false},
+	{"ranges.test", "::ffff:198.51.100.70", -1, NULL, false},
+	{"ranges.test", "10.0.0.0", -1, NULL, false},
+	{"ranges.test", "10.127.255.255", -1, NULL, false},
+	{"ranges.test", "10.128.0.0", -1, NO_ADDRESS, false},
+	{"ranges.test", "9.255.255.255", -1, NO_ADDRESS, false},
+	{"ranges.test", "2001:db8:1::", -1, NULL, false},
+	{"ranges.test", "2001:db8:1:ffff:ffff:ffff:ffff:ffff", -1, NULL, false},
+	{"ranges.test", "2001:db8:2::7", -1, NO_ADDRESS, false},
+	{"ranges.test", "2001:db8:2::8", -1, NULL, false},
+	{"ranges.test", "2001:db8:2::f", -1, NULL, false},
+	{"ranges.test", "2001:db8:2::10", -1, NO_ADDRESS, false},
+	{"ranges.test", "192.0.2.200", -1, NULL, false},
+	{"ranges.test", "192.0.2.201", -1, NO_ADDRESS, false},
 	/* One by its key, one by its address. */
-	{"mixed.test", "192.0.2.2", -1, NULL},
-	{"mixed.test", "192.0.2.50", 0, NULL},
-	{"mixed.test", "192.0.2.1", -1, UNSIGNED},
+	{"mixed.test", "192.0.2.2", -1, NULL, false},
+	{"mixed.test", "192.0.2.50", 0, NULL, false},
+	{"mixed.test", "192.0.2.1", -1, UNSIGNED, false},
+	/* Over TLS, or not at all; who need not may. */
+	{"sealed.test", "192.0.2.70", -1, IN_CLEAR, false},
+	{"sealed.test", "192.0.2.70", -1, NULL, true},
+	{"sealed.test", "192.0.2.99", 2, IN_CLEAR, false},
+	{"sealed.test", "192.0.2.99", 2, NULL, true},
+	{"sealed.test", "192.0.2.71", -1, UNSIGNED, true},
+	{"sealed.test", "192.0.2.99", 1, NO_KEY, true},
+	{"sealed.test", "192.0.2.99", -1, NO_ADDRESS, true},
+	{"sealed.test", "192.0.2.2", -1, NULL, true},
+	{"sealed.test", "192.0.2.2", -1, NULL, false},
 	/* A family is one family's. */
-	{"four.test", "255.255.255.255", -1, NULL},
-	{"four.test", "::ffff:1.2.3.4", -1, NULL},
-	{"four.test", "2001:db8::1", -1, NO_ADDRESS},
-	{"six.test", "2001:db8::1", -1, NULL},
-	{"six.test", "192.0.2.1", -1, NO_ADDRESS},
+	{"four.test", "255.255.255.255", -1, NULL, false},
+	{"four.test", "::ffff:1.2.3.4", -1, NULL, false},
+	{"four.test", "2001:db8::1", -1, NO_ADDRESS, false},
+	{"six.test", "2001:db8::1", -1, NULL, false},
+	{"six.test", "192.0.2.1", -1, NO_ADDRESS, false},
 	/* IPv4 in IPv6's clothes. */
-	{"mapped.test", "192.0.2.9", -1, NULL},
-	{"mapped.test", "::ffff:192.0.2.9", -1, NULL},
-	{"mapped.test", "192.0.2.63", -1, NO_ADDRESS},
-	{"mapped.test", "192.0.2.64", -1, NULL},
-	{"mapped.test", "::ffff:192.0.2.127", -1, NULL},
-	{"mapped.test", "192.0.2.128", -1, NO_ADDRESS},
-	{"mapped.test", "192.0.3.64", -1, NO_ADDRESS},
+	{"mapped.test", "192.0.2.9", -1, NULL, false},
+	{"mapped.test", "::ffff:192.0.2.9", -1, NULL, false},
+	{"mapped.test", "192.0.2.63", -1, NO_ADDRESS, false},
+	{"mapped.test", "192.0.2.64", -1, NULL, false},
+	{"mapped.test", "::ffff:192.0.2.127", -1, NULL, false},
+	{"mapped.test", "192.0.2.128", -1, NO_ADDRESS, false},
+	{"mapped.test", "192.0.3.64", -1, NO_ADDRESS, false},
 };
 
 static const struct conf_zone *zone_named(const struct conf *c, const char *text)
@@ -155,8 +170,10 @@ static void test_admission(void **state)
 		struct sockaddr *exact = malloc(peer->len);
 		assert_non_null(exact);
 		memcpy(exact, &peer->addr, peer->len);
-		bool may = remotes_admit(c, zone_named(c, admit_cases[i].zone), keys, exact, key,
-					 &why);
+		struct remotes_client client = {
+			.peer = exact, .key = key, .tls = admit_cases[i].tls};
+		bool may =
+			remotes_admit(c, zone_named(c, admit_cases[i].zone), keys, &client, &why);
 		if (may != (admit_cases[i].why == NULL)) {
 			fail_msg("%s from %s, key %d: %s", admit_cases[i].zone, admit_cases[i].peer,
 				 admit_cases[i].key, may ? "may" : why);
@@ -170,7 +187,8 @@ static void test_admission(void **state)
 	/* Somebody who comes in another way than by an address. */
 	const struct sockaddr local = {.sa_family = AF_UNIX};
 	const char *why = NULL;
-	assert_false(remotes_admit(c, zone_named(c, "four.test"), keys, &local, NULL, &why));
+	struct remotes_client client = {.peer = &local};
+	assert_false(remotes_admit(c, zone_named(c, "four.test"), keys, &client, &why));
 	assert_string_equal(why, NO_ADDRESS);
 	tsig_keys_free(keys);
 	conf_free(c);

@@ -72,12 +72,12 @@ static void test_in_use(void **state)
 	assert_int_equal(bind(other, (struct sockaddr *)&a.addr, a.len), 0);
 	assert_int_equal(listen(other, 1), 0);
 	assert_int_equal(getsockname(other, (struct sockaddr *)&a.addr, &len), 0);
-	assert_int_equal(socket_probe(&a, &d), ST_EBUSY);
+	assert_int_equal(socket_probe(&a, false, &d), ST_EBUSY);
 	assert_int_equal(socket_tcp(&a, &out, &d), ST_EBUSY);
 	assert_int_equal(out, -1);
 	assert_int_equal(d.count, 2);
 	close(other);
-	assert_int_equal(socket_probe(&a, &d), ST_OK);
+	assert_int_equal(socket_probe(&a, false, &d), ST_OK);
 	diags_fini(&d);
 }
 

@@ -6,8 +6,9 @@ from procs import Process, Server, free_port, program
 
 
 class Nsd(Server):
-    def __init__(self, folder, zones, minimal=False, address="127.0.0.1", workers=1):
-        """zones: name -> path of its file; minimal: no authority in positive answers, as the others have it."""
+    def __init__(self, folder, zones, minimal=False, address="127.0.0.1", workers=1, transfers=False):
+        """zones: name -> path of its file; minimal: no authority in positive answers, as the others have it; transfers:
+        to anybody on this machine."""
         self.port = free_port()
         self.address = address
         conf = os.path.join(folder, "nsd.conf")
@@ -30,11 +31,12 @@ remote-control:
 """)
             for name, path in zones.items():
                 f.write(f'zone:\n  name: "{name}"\n  zonefile: "{path}"\n')
+                f.write("  provide-xfr: 127.0.0.0/8 NOKEY\n" if transfers else "")
         super().__init__([program("nsd"), "-d", "-c", conf], folder, "nsd")
 
 
 class Knot(Server):
-    def __init__(self, folder, zones, address="127.0.0.1", workers=1):
+    def __init__(self, folder, zones, address="127.0.0.1", workers=1, transfers=False):
         self.port = free_port()
         self.address = address
         conf = os.path.join(folder, "knot.conf")
@@ -50,8 +52,13 @@ log:
     any: warning
 database:
   storage: "{folder}/knot-db"
+acl:
+  - id: transfers
+    address: 127.0.0.0/8
+    action: transfer
 template:
   - id: default
+    acl: [{"transfers" if transfers else ""}]
     semantic-checks: off
     zonefile-sync: -1
     journal-content: none

@@ -74,6 +74,16 @@ def test_loading(tmp_path):
     assert (out / "load.svg").exists() and (out / "memory.svg").exists()
 
 
+def test_transfers(tmp_path):
+    result, out = bench(tmp_path, "--only", "transfer")
+    got = result["transfer"]
+    assert set(got["ways"]) == {"nsd", "knot", "signet", "signet, TLS"}
+    assert len({row["records"] for row in got["ways"].values()}) == 1
+    assert all(row["wall_s"] > 0 and row["cpu_s"] > 0 for row in got["ways"].values())
+    assert set(got["beside"]["servers"]["signet"]) == {"quiet", "transfers"}
+    assert (out / "transfer.svg").exists()
+
+
 def test_signing(tmp_path):
     result, out = bench(tmp_path, "--only", "sign")
     counts = {name: row["signatures"] for name, row in result["sign"]["signers"].items()}

@@ -3,14 +3,7 @@
 
 #include "nsd-core/base/arena.h"
 #include "zones/draft.h"
-
-/* Names, in the draft's arena; sorted and without duplicates after name_list_sort(). */
-struct name_list {
-	const uint8_t **names;
-	size_t count;
-	size_t room;
-	size_t sorted; /* that many of the first are */
-};
+#include "zones/name_list.h"
 
 struct draft {
 	struct version *base; /* referenced, or NULL */
@@ -36,7 +29,7 @@ struct draft {
 	bool chain_wanted;
 	bool chain_told; /* draft_keep_chain() has said so */
 
-	/* Whose node is or was this draft's; without a base that is every name, and the list is
+	/* Whose node is or was this draft's, in the arena; without a base that is every name, and the list is
 	 * made when it is asked for: draft_list_touched(). */
 	struct name_list touched;
 	struct name_list touched_nsec3; /* the same of the nodes in 'nsec3' */
@@ -59,12 +52,6 @@ static inline enum node_kind kind_of_type(uint16_t type)
 {
 	return type == RR_NSEC3 ? KIND_NSEC3 : KIND_NAME;
 }
-
-/* name_list.c */
-/* 'name' is borrowed. */
-enum status name_list_add(struct name_list *l, const uint8_t *name) MUST_USE;
-enum status name_list_sort(struct name_list *l) MUST_USE;
-void name_list_fini(struct name_list *l);
 
 /* draft.c */
 const struct node *draft_node(const struct draft *d, enum node_kind kind, const uint8_t *name);

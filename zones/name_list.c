@@ -1,4 +1,6 @@
-#include "zones/draft_impl.h"
+#include "zones/name_list.h"
+
+#include "nsd-core/base/arena.h"
 
 #include <stdlib.h>
 

@@ -59,6 +59,12 @@ void retired_add_rrset(struct retired *r, struct rrset *rs)
 	add(r, (uintptr_t)rs | IS_RRSET);
 }
 
+const struct node *retired_node(const struct retired *r, size_t i)
+{
+	uintptr_t item = r->items[i];
+	return (item & KINDS) == IS_NODE ? (const struct node *)(item & ~KINDS) : NULL;
+}
+
 void retired_release(struct retired *r)
 {
 	for (size_t i = 0; i < r->count; i++) {

@@ -28,5 +28,7 @@ enum status retired_reserve(struct retired *r, size_t n) MUST_USE;
 void retired_add_page(struct retired *r, const void *page);
 void retired_add_node(struct retired *r, const struct node *n);
 void retired_add_rrset(struct retired *r, struct rrset *rs);
+/* NULL where it is no node. */
+const struct node *retired_node(const struct retired *r, size_t i);
 /* Frees all that is named, and forgets it. */
 void retired_release(struct retired *r);

@@ -3,6 +3,7 @@
 #include "nsd-core/answer_plan.h"
 #include "nsd-core/base/clock.h"
 #include "nsd-core/base/rcu.h"
+#include "nsd-core/transfer.h"
 #include "signer/signer.h"
 
 /* An extended error without text (RFC 8914 2), which answers with data may carry. */
@@ -211,12 +212,12 @@ static size_t reply_chaos(struct answer *a)
 	return finish_reply(a, &e, 0, RCODE_NOERROR);
 }
 
-/* Over UDP an IXFR gets the SOA, which tells the client whether to come by TCP (RFC 1995 2). */
-static size_t reply_soa(struct answer *a, const struct zone *z)
+/* IXFR over UDP. */
+static size_t reply_ixfr(struct answer *a, const struct zone *z)
 {
+	struct bytes message = {a->query.wire, a->in_len};
 	struct encoder e;
 	struct name_ref apex;
-	bool whole = false;
 	rcu_enter();
 	const struct version *v = rcu_load(&z->cur);
 	if (v == NULL) {
@@ -227,8 +228,7 @@ static size_t reply_soa(struct answer *a, const struct zone *z)
 	start_reply(a, &e);
 	name_ref_init(&apex, query_name(&a->query));
 	encode_names(&e, &apex);
-	struct encode_rrset soa = {.owner = v->apex_name, .ttl = v->soa->ttl, .rs = v->soa};
-	whole = encode_rrset(&e, SECTION_ANSWER, &soa);
+	bool whole = transfer_encode_udp(&e, z, v, message);
 	rcu_exit();
 	count_reply(a, RCODE_NOERROR, false);
 	return finish_reply(a, &e, whole ? HEADER_AA : HEADER_AA | HEADER_TC, RCODE_NOERROR);
@@ -256,7 +256,7 @@ static size_t reply_transfer(struct answer *a, struct answer_item *item)
 		return 0;
 	}
 	if (a->query.qtype == RR_IXFR) {
-		return reply_soa(a, z);
+		return reply_ixfr(a, z);
 	}
 	/* RFC 5936 4.2. */
 	return reply_error(a, RCODE_FORMERR);

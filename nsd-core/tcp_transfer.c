@@ -2,11 +2,13 @@
 
 #include "nsd-core/base/clock.h"
 #include "nsd-core/base/rcu.h"
+#include "nsd-core/journal.h"
 #include "nsd-core/log.h"
 #include "nsd-core/query.h"
 #include "nsd-core/socket.h"
 #include "nsd-core/transfer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Refusals that are told of, a second. */
@@ -22,6 +24,7 @@ struct tcp_transfer {
 	struct tcp_transfer *next; /* all of the worker's */
 	struct tcp_transfer **link;
 	struct transfer *transfer;
+	struct journal_zone *journal; /* NULL: the zone has none */
 	/* Of the last stretch. */
 	enum status status;
 	size_t len;
@@ -66,17 +69,29 @@ static void transfer_go_on(struct tcp_transfer *x, struct tcp_conn *c)
 	builder_submit(x->worker->transferers, BUILDER_LATER, &x->job, make_job);
 }
 
-static void log_end(const struct tcp_transfer *x, const struct tcp_conn *c)
+static void count_end(const struct tcp_transfer *x, const struct transfer_summary *s)
 {
-	struct transfer_summary s;
-	char peer[SOCKET_TEXT_MAX];
-
-	transfer_summary(x->transfer, &s);
-	if (s.whole) {
-		log_info("zone %s: serial %u transferred to %s: %llu records, %llu octets", x->zone,
-			 s.serial, socket_text((const struct sockaddr *)&c->peer, peer),
-			 (unsigned long long)s.records, (unsigned long long)s.octets);
+	count_add(&x->worker->counts.transfers, 1);
+	if (x->journal != NULL && s->kind != TRANSFER_NOTHING) {
+		journal_serve(x->journal, s->kind == TRANSFER_WHOLE ? JOURNAL_AXFR : JOURNAL_IXFR);
 	}
+}
+
+static void log_end(const struct tcp_transfer *x, const struct tcp_conn *c,
+		    const struct transfer_summary *s)
+{
+	char peer[SOCKET_TEXT_MAX];
+	char since[32] = "";
+
+	if (s->kind == TRANSFER_NOTHING) {
+		return;
+	}
+	if (s->kind == TRANSFER_DIFFERENCES) {
+		snprintf(since, sizeof(since), " from serial %u", s->from);
+	}
+	log_info("zone %s: serial %u transferred%s to %s: %llu records, %llu octets", x->zone,
+		 s->serial, since, socket_text((const struct sockaddr *)&c->peer, peer),
+		 (unsigned long long)s->records, (unsigned long long)s->octets);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -100,8 +115,10 @@ static void on_written(uv_write_t *req, int status)
 		transfer_go_on(x, c);
 		return;
 	}
-	log_end(x, c);
-	count_add(&x->worker->counts.transfers, 1);
+	struct transfer_summary s;
+	transfer_summary(x->transfer, &s);
+	log_end(x, c, &s);
+	count_end(x, &s);
 	c->transfers--;
 	transfer_drop(x);
 	tcp_conn_resume(c);
@@ -181,6 +198,7 @@ enum status tcp_transfer_start(struct tcp_conn *c, const struct answer_item *ite
 	x->sealed = NULL;
 	x->slot = c->slot;
 	x->generation = w->tcp.slots[c->slot].generation;
+	x->journal = item->zone->journal;
 	name_to_text(item->zone->name, x->zone);
 	x->next = w->tcp.transfers;
 	x->link = &w->tcp.transfers;

@@ -1,7 +1,7 @@
 #include "nsd-core/transfer.h"
 
 #include "nsd-core/base/clock.h"
-#include "nsd-core/encode.h"
+#include "nsd-core/ixfr.h"
 #include "signer/signer.h"
 
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 /* Where a transfer is. */
 enum stage {
 	STAGE_FIRST, /* the SOA that begins it */
+	STAGE_DIFFERENCES,
 	STAGE_NAMES,
 	STAGE_NSEC3,
 	STAGE_LAST, /* the SOA that ends it */
@@ -23,9 +24,13 @@ struct transfer {
 	struct query query;   /* of wire[] */
 	struct name_ref apex; /* the question's name, as it was asked */
 	struct tsig_session tsig;
-	bool whole; /* false: one SOA is all */
-	bool any;   /* a message was made */
+	struct journal_zone *journal; /* NULL: none */
+	struct ixfr *ixfr;	      /* TRANSFER_DIFFERENCES */
+	uint32_t from;
+	enum transfer_kind kind;
+	bool any; /* a message was made */
 	enum stage stage;
+	enum status status; /* why it cannot go on */
 	/* The next record: of a node, an RRset, and of that a record or, behind those, an RRSIG. */
 	struct btree_cursor cursor;
 	const struct node *node;
@@ -69,13 +74,30 @@ enum status transfer_client_serial(struct bytes message, uint32_t *serial)
 }
 
 /* RFC 1995 2: one SOA where the client has this version, or a later one. */
-static bool has_news(const struct transfer *t)
+static bool asks_for_news(struct transfer *t)
 {
 	struct bytes message = {t->wire, t->wire_len};
-	uint32_t serial;
 
-	return t->query.qtype != RR_IXFR || transfer_client_serial(message, &serial) != ST_OK ||
-	       serial_gt(t->version->serial, serial);
+	return t->query.qtype == RR_IXFR && transfer_client_serial(message, &t->from) == ST_OK;
+}
+
+/* Before the first message: what is to be sent. */
+static enum status choose(struct transfer *t)
+{
+	t->kind = TRANSFER_WHOLE;
+	if (!asks_for_news(t)) {
+		return ST_OK;
+	}
+	if (!serial_gt(t->serial, t->from)) {
+		t->kind = TRANSFER_NOTHING;
+		return ST_OK;
+	}
+	enum status st =
+		t->journal != NULL ? ixfr_new(t->journal, t->from, t->serial, &t->ixfr) : ST_ENOENT;
+	if (st == ST_OK) {
+		t->kind = TRANSFER_DIFFERENCES;
+	}
+	return st == ST_ENOENT ? ST_OK : st;
 }
 
 enum status transfer_new(struct version *v, const struct answer_item *request,
@@ -105,7 +127,7 @@ enum status transfer_new(struct version *v, const struct answer_item *request,
 	t->serial = v->serial;
 	name_ref_init(&t->apex, query_name(&t->query));
 	btree_cursor_init(&t->cursor, &v->order);
-	t->whole = has_news(t);
+	t->journal = request->zone != NULL ? request->zone->journal : NULL;
 	*out = t;
 	t = NULL;
 out:
@@ -119,6 +141,7 @@ void transfer_free(struct transfer *t)
 		return;
 	}
 	version_unref(t->version);
+	ixfr_free(t->ixfr);
 	free(t);
 }
 
@@ -128,7 +151,8 @@ void transfer_summary(const struct transfer *t, struct transfer_summary *out)
 					 .octets = t->octets,
 					 .messages = t->messages,
 					 .serial = t->serial,
-					 .whole = t->whole};
+					 .from = t->from,
+					 .kind = t->kind};
 }
 
 /* Does this RRset's slot go along? As it is in a zone that is served as it is. */
@@ -196,11 +220,13 @@ struct filling {
 	struct transfer *t;
 	struct encoder e;
 	uint16_t owner_at; /* of t->node in this message; 0: it is not there yet */
+	/* Of the difference's last record, which stands at owner_at; of length 0: none does. */
+	size_t owner_len;
+	uint8_t owner[NAME_MAX_LEN];
 };
 
-static bool put_soa(struct filling *f)
+static bool put_soa(struct encoder *e, const struct version *v)
 {
-	const struct version *v = f->t->version;
 	struct encode_record r = {
 		.owner = v->apex_name,
 		.owner_at = DNS_HEADER_LEN,
@@ -209,7 +235,7 @@ static bool put_soa(struct filling *f)
 		.rdata = rdata_at(v->soa->data),
 	};
 
-	return encode_record(&f->e, SECTION_ANSWER, &r);
+	return encode_record(e, SECTION_ANSWER, &r);
 }
 
 /* The record that advance() found. */
@@ -234,11 +260,44 @@ static bool put_record(struct filling *f)
 	return true;
 }
 
+/* The difference's record. */
+static bool put_change(struct filling *f, const struct diff_record *c)
+{
+	size_t len = name_len(c->owner);
+	bool again = f->owner_len == len && memcmp(f->owner, c->owner, len) == 0;
+	struct encode_record r = {
+		.owner = c->owner,
+		.owner_at = DNS_HEADER_LEN,
+		.owner_own = (uint8_t)(len - f->t->apex.len),
+		.place = again ? f->owner_at : 0,
+		.type = c->type,
+		.ttl = c->ttl,
+		.rdata = c->rdata,
+	};
+
+	if (!encode_record(&f->e, SECTION_ANSWER, &r)) {
+		return false;
+	}
+	f->owner_at = r.place;
+	f->owner_len = len;
+	memcpy(f->owner, c->owner, len);
+	return true;
+}
+
 static void next_stage(struct transfer *t)
 {
+	static const enum stage after_first[] = {
+		[TRANSFER_NOTHING] = STAGE_DONE,
+		[TRANSFER_WHOLE] = STAGE_NAMES,
+		[TRANSFER_DIFFERENCES] = STAGE_DIFFERENCES,
+	};
+
 	switch (t->stage) {
 	case STAGE_FIRST:
-		t->stage = t->whole ? STAGE_NAMES : STAGE_DONE;
+		t->stage = after_first[t->kind];
+		break;
+	case STAGE_DIFFERENCES:
+		t->stage = STAGE_LAST;
 		break;
 	case STAGE_NAMES:
 		btree_cursor_init(&t->cursor, &t->version->nsec3);
@@ -253,31 +312,80 @@ static void next_stage(struct transfer *t)
 	}
 }
 
-/* Records until the message is full or there are no more. */
-static void fill(struct filling *f)
+/* The record that is next, and on to the one behind it. False: it does not fit. */
+static bool fill_soa(struct filling *f)
+{
+	if (!put_soa(&f->e, f->t->version)) {
+		return false;
+	}
+	f->owner_len = 0;
+	f->t->records++;
+	next_stage(f->t);
+	return true;
+}
+
+static bool fill_change(struct filling *f)
+{
+	struct transfer *t = f->t;
+	struct diff_record c;
+	enum status st = ixfr_record(t->ixfr, &c);
+
+	if (st == ST_ENOENT) {
+		next_stage(t);
+		return true;
+	}
+	if (st != ST_OK) {
+		t->status = st;
+		return false;
+	}
+	if (!put_change(f, &c)) {
+		return false;
+	}
+	t->records++;
+	ixfr_advance(t->ixfr);
+	return true;
+}
+
+static bool fill_record(struct filling *f)
 {
 	struct transfer *t = f->t;
 
-	while (t->stage != STAGE_DONE) {
-		bool soa = t->stage == STAGE_FIRST || t->stage == STAGE_LAST;
-		if (!soa && !advance(t)) {
-			next_stage(t);
-			continue;
-		}
-		const struct node *node = t->node;
-		if (soa ? !put_soa(f) : !put_record(f)) {
-			return;
-		}
-		t->records++;
-		if (soa) {
-			next_stage(t);
-			continue;
-		}
-		t->rdata = rdata_next(t->rdata);
-		bool more = advance(t);
-		f->owner_at = more && t->node == node ? f->owner_at : 0;
-		if (!more) {
-			next_stage(t);
+	if (!advance(t)) {
+		next_stage(t);
+		return true;
+	}
+	const struct node *node = t->node;
+	if (!put_record(f)) {
+		return false;
+	}
+	t->records++;
+	t->rdata = rdata_next(t->rdata);
+	bool more = advance(t);
+	f->owner_at = more && t->node == node ? f->owner_at : 0;
+	if (!more) {
+		next_stage(t);
+	}
+	return true;
+}
+
+/* Records until the message is full or there are no more. */
+static void fill(struct filling *f)
+{
+	const struct transfer *t = f->t;
+	bool more = true;
+
+	while (more && t->stage != STAGE_DONE) {
+		switch (t->stage) {
+		case STAGE_FIRST:
+		case STAGE_LAST:
+			more = fill_soa(f);
+			break;
+		case STAGE_DIFFERENCES:
+			more = fill_change(f);
+			break;
+		default:
+			more = fill_record(f);
+			break;
 		}
 	}
 }
@@ -297,6 +405,12 @@ static enum status make_message(struct transfer *t, int64_t now_s, uint8_t *out,
 	encode_init(&f.e, out, UINT16_MAX, reserve, &t->query);
 	encode_names(&f.e, &t->apex);
 	fill(&f);
+	if (t->ixfr != NULL) {
+		ixfr_settle(t->ixfr);
+	}
+	if (t->status != ST_OK) {
+		return t->status;
+	}
 	if (f.e.counts[SECTION_ANSWER] == 0) {
 		return ST_ELIMIT;
 	}
@@ -313,6 +427,12 @@ enum status transfer_next(struct transfer *t, int64_t now_s, uint8_t *out, size_
 {
 	size_t used = 0;
 
+	if (!t->any) {
+		enum status st = choose(t);
+		if (st != ST_OK) {
+			return st;
+		}
+	}
 	while (t->stage != STAGE_DONE && TRANSFER_ROOM - used >= FRAME + UINT16_MAX) {
 		size_t size;
 		enum status st = make_message(t, now_s, out + used + FRAME, &size);
@@ -330,6 +450,54 @@ enum status transfer_next(struct transfer *t, int64_t now_s, uint8_t *out, size_
 		/* Here, and not on the thread that answers: it may be the last reference. */
 		version_unref(t->version);
 		t->version = NULL;
+		ixfr_free(t->ixfr);
+		t->ixfr = NULL;
 	}
 	return ST_OK;
+}
+
+/* In the journal; names that are compressed take less. */
+#define UDP_OCTETS_MAX ((size_t)16384)
+
+/* All of it, or nothing that counts. */
+static bool put_differences(struct encoder *e, const struct version *v, struct ixfr *x)
+{
+	struct diff_record c;
+	enum status st;
+	bool fits = put_soa(e, v);
+
+	while (fits && (st = ixfr_record(x, &c)) != ST_ENOENT) {
+		struct encode_record r = {
+			.owner = c.owner,
+			.owner_at = DNS_HEADER_LEN,
+			.owner_own = (uint8_t)(name_len(c.owner) - name_len(v->apex_name)),
+			.type = c.type,
+			.ttl = c.ttl,
+			.rdata = c.rdata,
+		};
+		fits = st == ST_OK && encode_record(e, SECTION_ANSWER, &r);
+		ixfr_advance(x);
+	}
+	return fits && put_soa(e, v);
+}
+
+bool transfer_encode_udp(struct encoder *e, const struct zone *z, const struct version *v,
+			 struct bytes message)
+{
+	const struct encoder before = *e;
+	struct ixfr *x = NULL;
+	uint32_t from;
+
+	if (z->journal != NULL && transfer_client_serial(message, &from) == ST_OK &&
+	    serial_gt(v->serial, from) &&
+	    ixfr_new_small(z->journal, from, v->serial, UDP_OCTETS_MAX, &x) == ST_OK) {
+		bool whole = put_differences(e, v, x);
+		ixfr_free(x);
+		if (whole) {
+			journal_serve(z->journal, JOURNAL_IXFR);
+			return true;
+		}
+		*e = before;
+	}
+	return put_soa(e, v);
 }

@@ -4,6 +4,7 @@
 #include "zones/version.h"
 
 struct conf_zone;
+struct journal_zone;
 
 /* What a question reads comes first, in one cache line with most names. */
 struct zone {
@@ -16,6 +17,7 @@ struct zone {
 	uint8_t name_len;
 	uint8_t name[NAME_MAX_LEN];   /* lower case */
 	const struct conf_zone *conf; /* who may transfer it; NULL: nobody */
+	struct journal_zone *journal; /* NULL: it has no history */
 	void *manager;		      /* main thread's state of this zone (nsd-core/zonemgr) */
 };
 

@@ -106,6 +106,7 @@ struct conf_zone {
 	size_t parent_count;
 	size_t *secondaries; /* indices into conf->remotes */
 	size_t secondary_count;
+	uint32_t journal_bytes;
 };
 
 /* Paths are absolute or relative to the current directory, as resolved. */

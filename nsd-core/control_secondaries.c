@@ -1,7 +1,8 @@
-/* What 'zone show' says of a zone's secondaries. */
+/* What 'zone show' says of a zone's secondaries, and of the history that is kept for them. */
 #include "nsd-core/base/clock.h"
 #include "nsd-core/base/text.h"
 #include "nsd-core/control_state.h"
+#include "nsd-core/journal.h"
 #include "nsd-core/monitor.h"
 #include "nsd-core/notify.h"
 
@@ -170,4 +171,39 @@ void secondaries_troubles(const struct control *c, const struct zone *zone, FILE
 				monitor_text(s, s->trouble, clock_wall_s(), text));
 		}
 	}
+}
+
+json_t *journal_json(const struct zone *zone)
+{
+	struct journal_status s;
+
+	if (zone->journal == NULL) {
+		return json_null();
+	}
+	journal_zone_status(zone->journal, &s);
+	return json_pack("{s:I, s:I, s:o, s:I, s:I}", "versions", (json_int_t)s.versions, "bytes",
+			 (json_int_t)s.octets, "oldest_serial",
+			 s.versions > 0 ? json_integer(s.oldest) : json_null(), "ixfr",
+			 (json_int_t)s.served[JOURNAL_IXFR], "axfr",
+			 (json_int_t)s.served[JOURNAL_AXFR]);
+}
+
+void journal_rows(const struct zone *zone, struct table *t)
+{
+	struct journal_status s;
+
+	if (zone->journal == NULL) {
+		return;
+	}
+	journal_zone_status(zone->journal, &s);
+	table_put(t, "history");
+	if (s.versions > 0) {
+		table_put(t, "%zu versions from serial %u on, %llu octets", s.versions, s.oldest,
+			  (unsigned long long)s.octets);
+	} else {
+		table_put(t, "none");
+	}
+	table_put(t, "transfers");
+	table_put(t, "%llu IXFR, %llu AXFR", (unsigned long long)s.served[JOURNAL_IXFR],
+		  (unsigned long long)s.served[JOURNAL_AXFR]);
 }

@@ -107,6 +107,9 @@ json_t *secondaries_json(const struct control *c, const struct zone *zone);
 bool secondaries_in_trouble(const struct control *c, const struct zone *zone);
 /* What is wrong, a line for each. */
 void secondaries_troubles(const struct control *c, const struct zone *zone, FILE *f);
+/* What is kept for them, and what was sent; null, and no rows, of a zone without. */
+void journal_rows(const struct zone *zone, struct table *t);
+json_t *journal_json(const struct zone *zone);
 /* control_dump.c */
 void dump_run(struct request *r, struct zone *zone);
 /* Ends all dumps and their threads. */

@@ -116,7 +116,7 @@ static json_t *zone_json(const struct control *c, const struct zone *z, const st
 	char name[NAME_TEXT_MAX];
 
 	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:s, "
-			 "s:o, s:o}",
+			 "s:o, s:o, s:o}",
 			 "zone", name_to_text(z->name, name), "loaded", s->loaded, "waits",
 			 s->waits, "serial", s->loaded ? json_integer(s->serial) : json_null(),
 			 "names", (json_int_t)s->names, "records", (json_int_t)s->records,
@@ -126,7 +126,7 @@ static json_t *zone_json(const struct control *c, const struct zone *z, const st
 			 time_json(s->sign.safe_until), "next_event", time_json(s->next_event),
 			 "next_event_text", s->next_event_text, "error",
 			 s->last_error[0] != '\0' ? reply_string(s->last_error) : json_null(),
-			 "secondaries", secondaries_json(c, z));
+			 "secondaries", secondaries_json(c, z), "journal", journal_json(z));
 }
 
 /* What 'status' counts. */
@@ -374,6 +374,7 @@ static void show(const struct control *c, struct zone *zone, const struct zone_s
 	show_signing(&t, s);
 	show_row(&t, "next event", event_text(s, buf));
 	secondaries_rows(c, zone, &t);
+	journal_rows(zone, &t);
 	show_row(&t, "error", s->last_error);
 	table_print(&t, f);
 	table_fini(&t);

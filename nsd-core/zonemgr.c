@@ -116,7 +116,7 @@ static size_t line_of(const struct conf *conf, const struct conf_zone *c)
 	return p->csk.present ? p->csk.keystore : p->zsk.keystore;
 }
 
-static enum status zone_init(struct zonemgr *m, size_t i)
+static enum status zone_init(struct zonemgr *m, size_t i, struct diags *d)
 {
 	struct zone_state *z = &m->states[i];
 	const struct conf_zone *c = &m->conf->zones[i];
@@ -158,6 +158,14 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	z->warm_retry.at_ms = INT64_MAX;
 	z->stats.next_refresh = INT64_MAX;
 	z->stats.safe_until = INT64_MAX;
+	if (z->source.complete) {
+		enum status st = journal_zone_new(m->journal, z->zone.name, c->journal_bytes,
+						  &z->source.history, d);
+		if (st != ST_OK) {
+			return st;
+		}
+		z->zone.journal = z->source.history;
+	}
 	if (z->source.serial == SERIAL_KEEP) {
 		return ST_OK;
 	}
@@ -174,6 +182,27 @@ static enum status zone_init(struct zonemgr *m, size_t i)
 	return st == ST_ENOENT ? ST_OK : st;
 }
 
+static bool keeps_history(void *ctx, const uint8_t *apex)
+{
+	const struct zonemgr *m = ctx;
+	const struct zone *z = zonedb_exact(m->db, apex);
+
+	return z != NULL && z->journal != NULL;
+}
+
+/* Of zones that have no secondaries any more, or are gone. */
+static void drop_histories(struct zonemgr *m, struct diags *d)
+{
+	size_t removed = 0;
+	enum status st = journal_prune(m->journal, keeps_history, m, &removed);
+
+	if (st != ST_OK) {
+		diags_warn(d, "journals that nobody needs cannot be removed: %s", status_text(st));
+	} else if (removed > 0) {
+		log_info("journals removed of %zu zones that have no secondaries", removed);
+	}
+}
+
 static enum status make_zones(struct zonemgr *m, struct diags *d)
 {
 	size_t count = m->conf->zone_count;
@@ -187,14 +216,18 @@ static enum status make_zones(struct zonemgr *m, struct diags *d)
 		return ST_ENOMEM;
 	}
 	while (m->zone_count < count && st == ST_OK) {
-		st = zone_init(m, m->zone_count++);
+		st = zone_init(m, m->zone_count++, d);
 	}
 	if (st != ST_OK) {
 		diags_error(d, "zone %s: its record in the state directory cannot be read: %s",
 			    name_to_text(m->zones[m->zone_count - 1]->name, name), status_text(st));
 		return st;
 	}
-	return zonedb_new(m->zones, count, &m->db);
+	st = zonedb_new(m->zones, count, &m->db);
+	if (st == ST_OK) {
+		drop_histories(m, d);
+	}
+	return st;
 }
 
 static enum status open_state(struct zonemgr *m, const struct zonemgr_options *opt, struct diags *d)
@@ -219,7 +252,10 @@ static enum status open_state(struct zonemgr *m, const struct zonemgr_options *o
 	if (st == ST_OK) {
 		st = signer_new(&sign, &m->signer);
 	}
-	return st == ST_OK ? signatures_open(state, &m->signatures, d) : st;
+	if (st == ST_OK) {
+		st = signatures_open(state, &m->signatures, d);
+	}
+	return st == ST_OK ? journal_open(state, JOURNAL_MAP_BYTES, &m->journal, d) : st;
 }
 
 static enum status make_keystores(struct zonemgr *m, struct diags *d)
@@ -386,6 +422,7 @@ void zonemgr_free(struct zonemgr *m)
 		version_unref(z->zone.cur);
 		ledger_fini(&z->source.ledger);
 		sigstore_zone_free(z->source.kept);
+		journal_zone_free(z->source.history);
 	}
 	/* Versions that were replaced just now. */
 	rcu_drain();
@@ -400,6 +437,7 @@ void zonemgr_free(struct zonemgr *m)
 	signer_free(m->signer);
 	store_close(m->store);
 	store_close(m->signatures);
+	journal_close(m->journal);
 	zonedb_free(m->db);
 	free(m->states);
 	free(m->zones);

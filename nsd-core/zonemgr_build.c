@@ -19,6 +19,7 @@ void build_fini(struct build *b)
 	file_stamps_fini(&b->read);
 	file_stamps_fini(&b->seen);
 	diags_fini(&b->diags);
+	build_history_fini(b);
 	version_unref(b->next);
 	b->next = NULL;
 	version_unref(b->unfinished);
@@ -318,6 +319,9 @@ static enum status finish(struct making *m)
 	if (st == ST_OK) {
 		st = sign(m);
 	}
+	if (st == ST_OK) {
+		st = build_history(b, m->version);
+	}
 	if (st != ST_OK) {
 		keep_unfinished(m);
 		return st;
@@ -326,7 +330,7 @@ static enum status finish(struct making *m)
 	if (b->measured) {
 		signer_stats(m->version, &b->stats);
 	}
-	b->uncommitted = making_is_numbered(m);
+	b->uncommitted = making_is_numbered(m) || b->src->history != NULL;
 	b->published.serial = m->version->serial;
 	b->published.has_file_serial = m->has_file_serial;
 	b->published.file_serial = m->file_serial;
@@ -344,6 +348,7 @@ static enum status make(struct making *m)
 
 	if (making_is_numbered(m)) {
 		st = ledger_get(m->src, &m->record, &b->diags);
+		build_history_last(m->src, &m->record);
 	}
 	if (st == ST_OK && making_is_numbered(m) && m->src->policy == NULL && m->has_content) {
 		st = content_digest(&m->content, b->published.content);
@@ -409,6 +414,7 @@ void build_run(struct build *b)
 	b->uncommitted = false;
 	b->renewed = 0;
 	b->restored = 0;
+	build_history_begin(b);
 	atomic_store(&b->yield, false);
 	atomic_store(&b->yield_from_ms, INT64_MAX);
 	drop_unfinished(b);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "nsd-core/conf.h"
+#include "nsd-core/journal.h"
 #include "nsd-core/watch.h"
 #include "signer/signer.h"
 #include "signer/sigstore.h"
@@ -45,6 +46,7 @@ struct build_source {
 	/* NULL: nothing is kept. Used by the first build, then by the saver. */
 	struct store *signatures;
 	struct sigstore_zone *kept;
+	struct journal_zone *history; /* NULL: the zone has no secondaries */
 };
 
 void ledger_init(struct ledger *l);
@@ -112,6 +114,11 @@ struct build {
 	 * on it has signed for as long as it was made, and main may tell it to make way. */
 	_Atomic(bool) yield;
 	_Atomic(int64_t) yield_from_ms;
+	/* The version that 'sum' is of (an identity), and the one that 'change' leads to. */
+	const struct version *summed;
+	struct zone_sum sum;
+	const struct version *changed;
+	bool matched; /* restored: it is what the journal ends with, and has 'sum' */
 	/* Out. */
 	enum build_outcome outcome;
 	enum status status;
@@ -121,9 +128,11 @@ struct build {
 	struct zone_record record;
 	size_t renewed;
 	size_t restored; /* RRsets whose signatures were on disk */
-	/* What is noted of next must be durable (ledger_put_serials()) before anybody sees it. */
+	/* What is noted of next must be durable (ledger_put_serials()) before anybody sees it, and
+	 * how it came (journal_commit()) where the zone has a history. */
 	bool uncommitted;
 	struct published published;
+	struct journal_change change;
 	struct diags diags;
 };
 
@@ -156,6 +165,14 @@ void build_params(struct build *b, const struct content *content, struct sign_pa
  * is the one that was served with this serial. Faults of the store are warnings. */
 enum status build_restore(struct build *b, struct draft *d, const struct keyset *keys,
 			  uint32_t serial, struct sigstore_loaded *out) MUST_USE;
+
+/* zonemgr_history.c. */
+void build_history_begin(struct build *b);
+void build_history_fini(struct build *b);
+/* The journal may be ahead of the record: by a serial that nobody has seen. */
+void build_history_last(const struct build_source *src, struct zone_record *rec);
+/* What leads from the base to v, which is signed, goes to b->change. */
+enum status build_history(struct build *b, const struct version *v) MUST_USE;
 
 /* Signs what v lacks; sees to the record when v is complete. */
 struct warming {

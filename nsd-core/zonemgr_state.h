@@ -153,6 +153,7 @@ struct zonemgr {
 	const struct tsig_keys *keys;
 	struct store *store;
 	struct store *signatures; /* NULL: none are kept */
+	struct journal *journal;
 	struct signer *signer;
 	struct keystore **keystores;
 	bool *keystores_up; /* at the last tick */

@@ -32,6 +32,14 @@ void sigstore_doubt(struct sigstore_zone *z)
 	z->has_serial = false;
 }
 
+bool sigstore_serial(const struct sigstore_zone *z, uint32_t *serial)
+{
+	if (z->has_serial) {
+		*serial = z->serial;
+	}
+	return z->has_serial;
+}
+
 enum status chunk_buf_room(struct chunk_buf *b, size_t more)
 {
 	size_t size = b->room == 0 ? 4096 : b->room;

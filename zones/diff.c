@@ -14,7 +14,8 @@ enum side {
 struct diffing {
 	const struct diff_options *opt;
 	struct zone_sum *sum;
-	enum side side; /* told of now */
+	const uint8_t *apex; /* of both versions */
+	enum side side;	     /* told of now */
 };
 
 /* An RRset as it was, as it is, or neither. */
@@ -74,15 +75,21 @@ static struct run data_run(const struct rrset *rs)
 	return rs != NULL ? (struct run){rs->data, rs->data + rs->size} : (struct run){NULL, NULL};
 }
 
-static struct run sigs_run(const struct sigset *s)
+/* 'buf' has SIGSET_BUF octets. */
+static struct run sigs_run(const struct diffing *d, const struct one *o, uint8_t *buf)
 {
-	return s != NULL ? (struct run){s->data, s->data + s->size} : (struct run){NULL, NULL};
+	if (o->sigs == NULL) {
+		return (struct run){NULL, NULL};
+	}
+	struct bytes data = sigset_data(o->sigs, o->rs, d->apex, buf);
+	return (struct run){data.data, data.data + data.len};
 }
 
 static enum status tell_rrset(const struct diffing *d, const struct one *mine,
 			      const struct one *other)
 {
 	struct run none = {NULL, NULL};
+	uint8_t buf[2][SIGSET_BUF];
 	if (mine->rs == NULL) {
 		return ST_OK;
 	}
@@ -97,8 +104,8 @@ static enum status tell_rrset(const struct diffing *d, const struct one *mine,
 	}
 	if (st == ST_OK) {
 		r.type = RR_RRSIG;
-		st = tell_missing(d, r, sigs_run(mine->sigs),
-				  same_ttl ? sigs_run(other->sigs) : none);
+		st = tell_missing(d, r, sigs_run(d, mine, buf[0]),
+				  same_ttl ? sigs_run(d, other, buf[1]) : none);
 	}
 	return st;
 }
@@ -188,7 +195,7 @@ enum status version_diff(const struct version *base, const struct version *next,
 {
 	struct name_list names = {.count = 0};
 	struct zone_sum found = *sum;
-	struct diffing d = {.opt = opt, .sum = &found};
+	struct diffing d = {.opt = opt, .sum = &found, .apex = base->apex_name};
 	assert(next->pending != NULL && next->pending->base == base);
 	enum status st = add_nodes(&names, &next->pending->replaced);
 	if (st == ST_OK) {

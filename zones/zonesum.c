@@ -14,22 +14,39 @@ const struct sigset *zone_sigs(zone_covers covers, const struct node *n, const s
 	return covers == NULL || covers(n, rs) ? rrset_sigs(rs) : NULL;
 }
 
+/* What is kept of signatures: of a short one what the RRset does not say. */
+static struct bytes sigs_data(const struct sigset *sigs, const struct rrset *rs)
+{
+	if (sigs == NULL) {
+		return (struct bytes){NULL, 0};
+	}
+	return sigset_is_short(sigs) ? (struct bytes){(const uint8_t *)sigset_short(sigs),
+						      sizeof(struct sigset_short)}
+				     : sigset_data(sigs, rs, NULL, NULL);
+}
+
 /* Owner, type, TTL, data, signatures: each with its length, so that none runs into another. */
 static enum status rrset_digest(const struct node *n, const struct rrset *rs,
 				const struct sigset *sigs, uint64_t out[4])
 {
-	uint8_t head[14];
+	uint8_t head[24] = {0};
 	uint8_t digest[32];
 	struct bytes pieces[] = {
 		{head, sizeof(head)},
 		{node_name(n), n->name_len},
 		{rs->data, rs->size},
-		{sigs != NULL ? sigs->data : NULL, sigs != NULL ? sigs->size : 0},
+		sigs_data(sigs, rs),
 	};
 	be16_put(head, rs->type);
 	be32_put(head + 2, rs->ttl);
 	be32_put(head + 6, rs->size);
 	be32_put(head + 10, (uint32_t)pieces[3].len);
+	if (sigs != NULL) {
+		be32_put(head + 14, sigs->inception);
+		be32_put(head + 18, sigs->expiration);
+		head[22] = sigs->labels;
+		head[23] = sigset_is_short(sigs);
+	}
 	enum status st = digest_of(DIGEST_SHA256, pieces, sigs != NULL ? 4 : 3, digest);
 	for (size_t i = 0; st == ST_OK && i < 4; i++) {
 		out[i] = be64_get(digest + 8 * i);
@@ -43,7 +60,13 @@ static uint64_t rrset_octets(const struct node *n, const struct rrset *rs,
 	/* Each RDATA stands with two octets of length, which the fixed part has too. */
 	const uint64_t fixed = n->name_len + RR_FIXED_LEN - 2;
 	uint64_t octets = fixed * rs->count + rs->size;
-	return sigs != NULL ? octets + fixed * sigs->count + sigs->size : octets;
+	if (sigs == NULL) {
+		return octets;
+	}
+	size_t size = sigset_is_short(sigs) ? 2 + RRSIG_FIXED_LEN + sigset_short(sigs)->signer_len +
+						      (size_t)SIG_SHORT_LEN
+					    : sigset_data(sigs, rs, NULL, NULL).len;
+	return octets + fixed * sigs->count + size;
 }
 
 enum status zone_sum_add(struct zone_sum *sum, zone_covers covers, const struct node *n,

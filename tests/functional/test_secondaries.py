@@ -3,18 +3,22 @@
 import os
 import random
 import signal
+import subprocess
 import time
 
 import dns.rdatatype
 import pytest
 
 import secondaries
+from conftest import LONG
 from daemon import Signet, Token, policy
-from procs import free_port, wait_for
+from procs import free_port, program, wait_for
 from test_transfer import ZONE, Keys, dumped
 
 KINDS = (secondaries.Nsd, secondaries.Knot, secondaries.Bind)
 TOLD_S = 60
+# Of random changes, for each kind of denial.
+ROUNDS = 500 if LONG else 20
 
 
 def write(path, names, serial=1):
@@ -55,6 +59,16 @@ class Stage:
     def serial(self):
         return self.primary.ask(ZONE, "SOA").answer[0][0].serial
 
+    def journal(self):
+        return self.primary.ctl_json("zone", "show", ZONE)["journal"]
+
+    def verify(self):
+        dump = os.path.join(self.folder, "dump")
+        with open(dump, "w") as f:
+            f.write(self.primary.ctl("zone", "dump", ZONE).stdout)
+        done = subprocess.run([program("ldns-verify-zone"), dump], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def change(self):
         """Some names less, some more, some others."""
         for name in self.rng.sample(sorted(self.names), 5):
@@ -91,12 +105,19 @@ def test_every_change_reaches_all(run, tmp_path, seed, denial):
     wait_for(lambda: all(t["acknowledged"] == last and not t["pending"]
                          for t in stage.primary.ctl_json("zone", "show", ZONE)["secondaries"]), what="acknowledgements")
     assert f"acknowledged serial {last}" in stage.primary.ctl("zone", "show", ZONE).stdout
-    for _ in range(10):
+    first = stage.journal()
+    assert first["axfr"] >= len(KINDS) and first["ixfr"] == 0
+    for _ in range(ROUNDS):
         stage.change()
         assert stage.serial() > last
         last = stage.serial()
         stage.settle()
-    assert stage.primary.ctl_json("status")["workers"]["transfers"] >= 11 * len(KINDS)
+        stage.verify()
+    assert stage.primary.ctl_json("status")["workers"]["transfers"] >= (ROUNDS + 1) * len(KINDS)
+    # Mostly: what a server asks for is its own business.
+    j = stage.journal()
+    assert j["ixfr"] >= ROUNDS * len(KINDS) * 9 // 10
+    assert j["axfr"] - first["axfr"] <= ROUNDS * len(KINDS) // 10
 
 
 def test_a_secondary_that_was_away_is_told_again(run, tmp_path, seed):
@@ -104,16 +125,22 @@ def test_a_secondary_that_was_away_is_told_again(run, tmp_path, seed):
     stage.settle()
     for kind in KINDS:
         stage.secondaries[kind].stop()
-    stage.change()
+    before = stage.journal()["ixfr"]
+    for _ in range(3):
+        stage.change()
     for kind in KINDS:
         stage.secondaries[kind] = stage.secondary(kind)
     stage.settle()
+    # Those who keep on their disks what they have.
+    wait_for(lambda: stage.journal()["ixfr"] > before, what="an IXFR")
 
 
 def test_one_serial_one_content_over_kill(run, tmp_path, seed):
     stage = Stage(run, tmp_path, seed)
     contents = {stage.serial(): stage.settle()}
-    for _ in range(4):
+    # From here on what is lost of them with the process is in the journal.
+    wait_for(lambda: stage.primary.ctl_json("zone", "show", ZONE)["saved"], what="signatures on disk")
+    for _ in range(50 if LONG else 4):
         stage.change()
         # At once: what was signed may not be on disk yet.
         stage.primary.stop(signal.SIGKILL)
@@ -125,6 +152,11 @@ def test_one_serial_one_content_over_kill(run, tmp_path, seed):
         serial = stage.serial()
         assert serial >= max(contents)
         assert contents.setdefault(serial, want) == want
+        # The history goes on, for all that have the version before.
+        stage.change()
+        contents[stage.serial()] = stage.settle()
+        wait_for(lambda: stage.journal()["ixfr"] >= len(KINDS), what="IXFR to all")
+        assert stage.journal()["axfr"] == 0
 
 
 def test_what_is_signed_anew_at_a_start_has_a_new_serial(run, tmp_path):

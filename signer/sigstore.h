@@ -43,8 +43,8 @@ enum status sigstore_load(struct store *db, struct sigstore_zone *z,
  * was. ST_EIO. */
 enum status sigstore_denial(struct store *db, const uint8_t *apex, enum sign_denial *out) MUST_USE;
 
-/* After sigstore_load(), until the first save: the serial of the version that was saved last, whole.
- * False: it is not known. */
+/* After sigstore_load(), until the first save: the serial of the version that was saved last,
+ * whole. False: it is not known. */
 bool sigstore_serial(const struct sigstore_zone *z, uint32_t *serial);
 
 /* Transactions of a bounded size over several calls of sigstore_save(). */

@@ -29,8 +29,8 @@ struct draft {
 	bool chain_wanted;
 	bool chain_told; /* draft_keep_chain() has said so */
 
-	/* Whose node is or was this draft's, in the arena; without a base that is every name, and the list is
-	 * made when it is asked for: draft_list_touched(). */
+	/* Whose node is or was this draft's, in the arena; without a base that is every name, and
+	 * the list is made when it is asked for: draft_list_touched(). */
 	struct name_list touched;
 	struct name_list touched_nsec3; /* the same of the nodes in 'nsec3' */
 	struct name_list dirty;		/* whose flags are to be settled */

@@ -173,17 +173,19 @@ static bool covers_authority(const struct node *n, const struct rrset *rs)
 
 static void sign(const struct version *v, const char *owner, uint8_t tag)
 {
-	uint8_t rdata[18 + 11 + 4] = {0, RR_A, 13, 2};
+	/* As it is kept short: by the zone, of P-256, with the RRset's TTL. */
+	uint8_t rdata[18 + 11 + 64] = {0, RR_A, 13, 2, 0, 0, 1, 44};
 	struct name_ref ref;
 	struct wire_name name = wire(owner);
 	struct bytes b = {rdata, sizeof(rdata)};
 	struct sigset *sigs;
 	rdata[17] = tag;
 	memcpy(rdata + 18, wire("zone.test").octets, 11);
-	assert_int_equal(sigset_new(&b, 1, &sigs), ST_OK);
 	name_ref_init(&ref, name.octets);
 	const struct node *n = version_find(v, &ref, name_labels(name.octets));
 	struct rrset *rs = node_rrset(n, RR_A);
+	assert_int_equal(sigset_new(rs, v->apex_name, &b, 1, &sigs), ST_OK);
+	assert_true(sigset_is_short(sigs));
 	assert_null(rrset_sigs(rs));
 	atomic_store(&rs->sigs, sigs);
 }

@@ -107,6 +107,9 @@ struct conf_zone {
 	size_t *secondaries; /* indices into conf->remotes */
 	size_t secondary_count;
 	uint32_t journal_bytes;
+	bool is_catalog;		 /* made of its members; 'file' is NULL */
+	const struct conf_zone *catalog; /* in conf->zones: that of which it is a member; or NULL */
+	char *catalog_group;		 /* RFC 9432 4.4.2; NULL: none */
 };
 
 /* Paths are absolute or relative to the current directory, as resolved. */

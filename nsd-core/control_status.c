@@ -30,6 +30,9 @@ static const char *signing_text(const struct zone *z, const struct zone_status *
 	}
 	switch (s->signing) {
 	case SIGNING_NONE:
+		if (z->is_hidden) {
+			return "catalog";
+		}
 		return z->cur->is_signed ? "signed in the file" : "unsigned";
 	case SIGNING_WARMING:
 		/* Not counted yet. */
@@ -111,6 +114,19 @@ static json_t *time_json(int64_t t)
 	return t != 0 && t != INT64_MAX ? json_string(time_to_text(t, text)) : json_null();
 }
 
+/* Is it a catalog, and which is it a member of? */
+static json_t *catalog_json(json_t *zone, const struct conf_zone *conf)
+{
+	char name[NAME_TEXT_MAX];
+
+	json_object_set_new(zone, "is_catalog", json_boolean(conf->is_catalog));
+	json_object_set_new(zone, "catalog",
+			    conf->catalog != NULL
+				    ? json_string(name_to_text(conf->catalog->name, name))
+				    : json_null());
+	return zone;
+}
+
 static json_t *zone_json(const struct control *c, const struct zone *z, const struct zone_status *s)
 {
 	char name[NAME_TEXT_MAX];
@@ -171,7 +187,8 @@ static void print_zones(struct control *c, FILE *f, json_t *list, struct summary
 			}
 			shown++;
 			zone_row(&t, zones[i], &s);
-			json_array_append_new(list, zone_json(c, zones[i], &s));
+			json_array_append_new(list, catalog_json(zone_json(c, zones[i], &s),
+								 zonemgr_conf(c->mgr, zones[i])));
 		}
 	}
 	table_print(&t, f);
@@ -299,7 +316,8 @@ void zone_list_run(struct request *r)
 		struct zone_status s;
 		zonemgr_status(c->mgr, zones[i], &s);
 		zone_row(&t, zones[i], &s);
-		json_array_append_new(list, zone_json(c, zones[i], &s));
+		json_array_append_new(list, catalog_json(zone_json(c, zones[i], &s),
+							 zonemgr_conf(c->mgr, zones[i])));
 	}
 	reply_text_open(&text);
 	if (text.f != NULL) {
@@ -358,10 +376,17 @@ static void show(const struct control *c, struct zone *zone, const struct zone_s
 
 	table_init(&t, 2);
 	show_row(&t, "zone", name_to_text(zone->name, name));
-	show_row(&t, "file", conf->file);
-	show_row(&t, "policy",
-		 conf->policy >= 0 ? c->conf->policies[conf->policy].name
-				   : "none: served as it is");
+	if (conf->is_catalog) {
+		show_row(&t, "file", "none: made of the zones that name it as their catalog");
+	} else {
+		show_row(&t, "file", conf->file);
+		show_row(&t, "policy",
+			 conf->policy >= 0 ? c->conf->policies[conf->policy].name
+					   : "none: served as it is");
+	}
+	if (conf->catalog != NULL) {
+		show_row(&t, "catalog", name_to_text(conf->catalog->name, name));
+	}
 	if (s->loaded) {
 		snprintf(buf, sizeof(buf), "%u", s->serial);
 		show_row(&t, "serial", buf);
@@ -393,9 +418,10 @@ void zone_show_run(struct request *r, struct zone *zone)
 		show(c, zone, &s, text.f);
 	}
 	reply_text_close(&text, &r->reply);
-	r->reply.data = zone_json(c, zone, &s);
+	r->reply.data = catalog_json(zone_json(c, zone, &s), conf);
 	json_object_set_new(r->reply.data, "version", json_integer(CONTROL_VERSION));
-	json_object_set_new(r->reply.data, "file", reply_string(conf->file));
+	json_object_set_new(r->reply.data, "file",
+			    conf->file != NULL ? reply_string(conf->file) : json_null());
 	json_object_set_new(r->reply.data, "policy",
 			    conf->policy >= 0 ? json_string(c->conf->policies[conf->policy].name)
 					      : json_null());

@@ -13,6 +13,8 @@ struct zone {
 	/* The parent's servers were all asked, and none ever showed a DS: what is not signed yet
 	 * goes out without signatures. Not askable counts as having one. */
 	_Atomic(bool) ds_never_seen;
+	/* Nobody is answered but who may transfer it, and he for its SOA only. */
+	bool is_hidden;
 	uint8_t labels;
 	uint8_t name_len;
 	uint8_t name[NAME_MAX_LEN];   /* lower case */

@@ -128,11 +128,15 @@ static enum status zone_init(struct zonemgr *m, size_t i, struct diags *d)
 	z->zone.labels = (uint8_t)name_labels(z->zone.name);
 	z->zone.hash = name_hash(z->zone.name);
 	z->zone.conf = c;
+	z->zone.is_hidden = c->is_catalog;
 	z->zone.manager = z;
 	m->zones[i] = &z->zone;
 
 	z->source.apex = z->zone.name;
 	z->source.path = c->file;
+	z->source.make = content_maker_of(c);
+	z->source.conf = m->conf;
+	z->source.zone = c;
 	z->source.policy = c->policy >= 0 ? &m->policies[c->policy] : NULL;
 	z->source.db = m->store;
 	z->source.signer = m->signer;

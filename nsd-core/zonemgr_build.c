@@ -427,7 +427,8 @@ void build_run(struct build *b)
 	if (st == ST_OK && read) {
 		content_init(&m.content, b->src->apex);
 		m.has_content = true;
-		st = build_read_file(b, &m.content);
+		st = b->src->make != NULL ? build_read_made(b, &m.content)
+					  : build_read_file(b, &m.content);
 	}
 	bool by_clock = (b->want & BUILD_BY_CLOCK) != 0 && b->base != NULL;
 	if (st == ST_OK && (read || by_clock)) {

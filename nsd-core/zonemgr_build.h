@@ -29,10 +29,18 @@ struct ledger {
 	struct zone_record record;
 };
 
+/* Makes the content of a zone that has no file, sorted, with the serial 0, into what is
+ * content_init()ed. A pure function of the configuration. */
+typedef enum status (*content_maker)(const struct conf *conf, const struct conf_zone *zone,
+				     struct content *c, struct diags *d);
+
 /* What all builds of one zone work with. Immutable but for the ledger. */
 struct build_source {
 	const uint8_t *apex;
-	const char *path;
+	const char *path; /* NULL: its content is made */
+	content_maker make;
+	const struct conf *conf; /* what it is made from; NULL with a file */
+	const struct conf_zone *zone;
 	const struct build_policy *policy; /* NULL: served as it is */
 	struct store *db;
 	struct signer *signer;
@@ -147,6 +155,11 @@ void build_run(struct build *b);
 /* zonemgr_load.c. The zone's file, sorted and checked; stamps go to b->read whatever comes of it.
  * 'c' is content_init()ed by the caller. */
 enum status build_read_file(struct build *b, struct content *c) MUST_USE;
+/* zonemgr_made.c. The same for a zone whose content is made: with the serial that is durably that
+ * content's. */
+enum status build_read_made(struct build *b, struct content *c) MUST_USE;
+/* NULL: the zone has a file. */
+content_maker content_maker_of(const struct conf_zone *zone);
 /* Is the file to be read? ST_EBUSY: it is being written. */
 enum status build_look(struct build *b, bool *read) MUST_USE;
 /* The serial in the file's SOA; where put is not NULL the SOA gets that one instead. */

@@ -78,7 +78,7 @@ void zonemgr_status(struct zonemgr *m, struct zone *zone, struct zone_status *ou
 	sooner(out, retry_time(&z->census_retry), "secondaries are asked again");
 }
 
-static void check_zone(const struct conf_zone *zone, struct diags *d)
+static void check_zone(const struct conf *conf, const struct conf_zone *zone, struct diags *d)
 {
 	const struct check_options check = {.signing = zone->policy >= 0};
 	struct content c;
@@ -86,8 +86,10 @@ static void check_zone(const struct conf_zone *zone, struct diags *d)
 	size_t errors = d->errors;
 
 	content_init(&c, zone->name);
-	enum status st = master_read(zone->file, &(struct master_options){0}, &c, d);
-	if (st == ST_OK) {
+	content_maker make = content_maker_of(zone);
+	enum status st = make != NULL ? make(conf, zone, &c, d)
+				      : master_read(zone->file, &(struct master_options){0}, &c, d);
+	if (st == ST_OK && make == NULL) {
 		st = content_sort(&c);
 	}
 	if (st == ST_OK) {
@@ -163,7 +165,7 @@ enum status zonemgr_check(const struct conf *conf, struct diags *d)
 	size_t errors = d->errors;
 
 	for (size_t i = 0; i < conf->zone_count; i++) {
-		check_zone(&conf->zones[i], d);
+		check_zone(conf, &conf->zones[i], d);
 	}
 	for (size_t i = 0; i < conf->keystore_count; i++) {
 		check_keystore(conf, i, d);

@@ -243,6 +243,7 @@ static void read_zones(struct conf_reader *rd, const struct conf_node *root)
 			continue;
 		}
 		read_section(rd, SECTION_ZONE, n, &entry);
+		entry.zone.is_catalog = conf_tree_get(n, "make") != NULL;
 		if (rd->err == ST_OK && conf_check_zone(rd, &entry, n)) {
 			conf_zones_add(rd, &zones, &entry, n);
 		}
@@ -250,6 +251,7 @@ static void read_zones(struct conf_reader *rd, const struct conf_node *root)
 		free(entry.zone.parent);
 		free(entry.zone.secondaries);
 		free(entry.directory);
+		free(entry.catalog_group);
 	}
 	conf_zones_finish(rd, &zones);
 	if (rd->conf->zone_count == 0 && rd->found.errors == 0) {
@@ -450,6 +452,7 @@ void conf_free(struct conf *c)
 		free(c->zones[i].file);
 		free(c->zones[i].parent);
 		free(c->zones[i].secondaries);
+		free(c->zones[i].catalog_group);
 	}
 	free(c->zones);
 	free(c);

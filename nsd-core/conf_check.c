@@ -2,6 +2,7 @@
 
 #include "hsm/hsm.h"
 #include "nsd-core/base/text.h"
+#include "nsd-core/conf_catalogs.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -346,6 +347,9 @@ bool conf_check_zone(struct conf_reader *rd, const struct conf_zone_entry *entry
 	const struct conf_node *directory = conf_tree_get(map, "directory");
 	struct stat st;
 
+	if (entry->zone.is_catalog) {
+		return conf_check_made(rd, entry, map);
+	}
 	check_file(rd, map, "file", entry->zone.file, &st);
 	if (entry->zone.policy >= 0 && conf_tree_get(map, "serial") != NULL &&
 	    entry->zone.serial == SERIAL_KEEP) {

@@ -61,6 +61,8 @@ struct option {
 struct conf_zone_entry {
 	struct conf_zone zone;
 	char *directory;
+	uint8_t catalog[NAME_MAX_LEN];
+	char *catalog_group;
 };
 
 extern const struct option conf_options[];

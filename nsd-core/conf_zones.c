@@ -1,5 +1,7 @@
 #include "nsd-core/conf_zones.h"
 
+#include "nsd-core/conf_catalogs.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +10,7 @@
 
 #define ZONE_SUFFIX ".zone"
 
-static enum status list_grow(struct conf_zone_list *list)
+enum status conf_zones_grow(struct conf_zone_list *list)
 {
 	if (list->count < list->room) {
 		return ST_OK;
@@ -49,7 +51,7 @@ static void list_append(struct conf_reader *rd, struct conf_zone_list *list,
 		copy_list(like->secondaries, like->secondary_count, sizeof(*secondaries),
 			  (void **)&secondaries);
 
-	if (file == NULL || !copied || list_grow(list) != ST_OK) {
+	if ((file == NULL && !like->is_catalog) || !copied || conf_zones_grow(list) != ST_OK) {
 		rd->err = ST_ENOMEM;
 		free(parent);
 		free(secondaries);
@@ -63,6 +65,7 @@ static void list_append(struct conf_reader *rd, struct conf_zone_list *list,
 	item->zone.parent = parent;
 	item->zone.secondaries = secondaries;
 	item->place = place;
+	item->catalog = NULL;
 }
 
 /* Is it a file? Where the directory does not tell, or the entry is a link, the file itself is
@@ -133,6 +136,13 @@ static void add_directory(struct conf_reader *rd, struct conf_zone_list *list,
 void conf_zones_add(struct conf_reader *rd, struct conf_zone_list *list,
 		    const struct conf_zone_entry *entry, const struct conf_node *map)
 {
+	size_t first = list->count;
+
+	if (entry->zone.is_catalog) {
+		list_append(rd, list, &entry->zone, entry->zone.name, NULL,
+			    conf_tree_get(map, "name")->place);
+		return;
+	}
 	if (entry->directory == NULL) {
 		const struct conf_node *name = conf_tree_get(map, "name");
 		list_append(rd, list, &entry->zone, entry->zone.name,
@@ -140,9 +150,10 @@ void conf_zones_add(struct conf_reader *rd, struct conf_zone_list *list,
 	} else if (rd->check_files) {
 		add_directory(rd, list, entry, conf_tree_get(map, "directory")->place);
 	}
+	conf_catalogs_mark(rd, entry, map, list, first);
 }
 
-static int item_compare(const void *a, const void *b)
+int conf_zones_compare(const void *a, const void *b)
 {
 	const struct conf_zone_item *x = a;
 	const struct conf_zone_item *y = b;
@@ -167,7 +178,7 @@ static void tell_duplicates(struct conf_reader *rd, const struct conf_zone_list 
 			conf_fault(&rd->faults, item->place,
 				   "zone %.300s is given twice, first in line %u (%s)",
 				   name_to_text(item->zone.name, text), item[-1].place.line,
-				   item[-1].zone.file);
+				   item[-1].zone.file != NULL ? item[-1].zone.file : "made");
 		}
 	}
 }
@@ -177,8 +188,9 @@ void conf_zones_finish(struct conf_reader *rd, struct conf_zone_list *list)
 	struct conf *c = rd->conf;
 
 	if (list->count > 0) {
-		qsort(list->items, list->count, sizeof(*list->items), item_compare);
+		qsort(list->items, list->count, sizeof(*list->items), conf_zones_compare);
 		tell_duplicates(rd, list);
+		conf_catalogs_join(rd, list);
 		c->zones = calloc(list->count, sizeof(*c->zones));
 		if (c->zones == NULL) {
 			rd->err = ST_ENOMEM;
@@ -191,7 +203,11 @@ void conf_zones_finish(struct conf_reader *rd, struct conf_zone_list *list)
 			free(list->items[i].zone.file);
 			free(list->items[i].zone.parent);
 			free(list->items[i].zone.secondaries);
+			free(list->items[i].zone.catalog_group);
 		}
+	}
+	if (c->zones != NULL) {
+		conf_catalogs_link(c, list);
 	}
 	free(list->items);
 	*list = (struct conf_zone_list){0};

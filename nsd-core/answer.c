@@ -243,9 +243,7 @@ static size_t reply_transfer(struct answer *a, struct answer_item *item)
 		return reply_error(a, RCODE_NOTAUTH);
 	}
 	struct remotes_client client = {.peer = item->peer, .key = a->tsig, .tls = item->tls};
-	item->refused = "there are no transfers";
-	if (env->conf == NULL || z->conf == NULL || item->peer == NULL ||
-	    !remotes_admit(env->conf, z->conf, env->keys, &client, &item->refused)) {
+	if (!remotes_admit(env->conf, z->conf, env->keys, &client, &item->refused)) {
 		set_ede(a, EDE_PROHIBITED, item->refused);
 		return reply_error(a, RCODE_REFUSED);
 	}
@@ -519,9 +517,27 @@ static bool begin(struct answer *a, struct answer_env *env, enum answer_transpor
 	return false;
 }
 
+/* A hidden zone is as if it were not there, but for its SOA, which its secondaries compare. */
+static bool is_refused(const struct answer *a, const struct found *f,
+		       const struct answer_item *item)
+{
+	const struct answer_env *env = a->env;
+	/* The SOA may go in the clear, to those as well who have to transfer over TLS. */
+	struct remotes_client client = {.peer = item->peer, .key = a->tsig, .tls = true};
+	const char *why;
+	return f->zone != NULL && f->zone->is_hidden &&
+	       (a->query.qtype != RR_SOA || f->name.labels != f->zone->labels ||
+		!remotes_admit(env->conf, f->zone->conf, env->keys, &client, &why));
+}
+
 static void finish(struct answer *a, const struct found *found, struct answer_item *item)
 {
-	if (reply_data(a, found, &item->missing, &item->out_len)) {
+	bool refused = is_refused(a, found, item);
+	if (refused) {
+		set_ede(a, EDE_NOT_AUTHORITATIVE, "");
+		item->out_len = reply_error(a, RCODE_REFUSED);
+	}
+	if (refused || reply_data(a, found, &item->missing, &item->out_len)) {
 		item->missing.count = 0;
 		item->result = ANSWER_SEND;
 		return;

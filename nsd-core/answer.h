@@ -110,7 +110,7 @@ struct answer_item {
 	size_t in_len;
 	uint8_t *out;	/* room octets */
 	size_t out_len; /* ANSWER_SEND */
-	/* Who asks, where transfers are to be had (TCP); else NULL. */
+	/* Who asks; NULL: may transfer nothing. */
 	const struct sockaddr *peer;
 	bool tls;		     /* it asks over TLS, where there is nothing but transfers */
 	const struct tsig_key *tsig; /* ANSWER_TRANSFER: the request was signed with; or NULL */

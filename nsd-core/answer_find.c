@@ -17,7 +17,7 @@ void found_init(struct found *f, const struct query *q)
 struct zone *find_zone(const struct zonedb *db, const struct name_ref *name, uint16_t qtype)
 {
 	struct zone *zone = qtype == RR_DS ? zonedb_find(db, name, true) : NULL;
-	return zone != NULL ? zone : zonedb_find(db, name, false);
+	return zone != NULL && !zone->is_hidden ? zone : zonedb_find(db, name, false);
 }
 
 /* Zones, then their versions: of few, all are in the cache anyhow. */

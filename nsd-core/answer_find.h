@@ -41,6 +41,6 @@ void find_many(const struct zonedb *db, struct found *found, size_t count);
 /* The node of a host of this version that an NS record names; NULL: there is none. Faster for a
  * name that stands where it was found. */
 const struct node *found_host(const struct found *f, const struct version *v, const uint8_t *name);
-/* The zone that answers for a name; NULL: none is served. A question for DS belongs above the cut
- * (RFC 4035 3.1.4.1), if the zone there is served. */
+/* The zone that answers for a name, it may be hidden; NULL: none is served. A question for DS
+ * belongs above the cut (RFC 4035 3.1.4.1), if the zone there is served. */
 struct zone *find_zone(const struct zonedb *db, const struct name_ref *name, uint16_t qtype);

@@ -205,7 +205,7 @@ static bool enter_zone(struct plan *p)
 			v = p->zones[i].version;
 		}
 	}
-	if (v == NULL && zone != NULL) {
+	if (v == NULL && zone != NULL && !zone->is_hidden) {
 		v = rcu_load(&zone->cur);
 	}
 	return add_zone(p, zone, v);

@@ -177,6 +177,10 @@ bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
 	bool at = false;
 	bool in_clear = false;
 
+	if (conf == NULL || zone == NULL || client->peer == NULL) {
+		*why = "there are no transfers";
+		return false;
+	}
 	if (zone->secondary_count == 0) {
 		*why = "the zone has no secondaries";
 		return false;

@@ -16,7 +16,8 @@ struct remotes_client {
 	bool tls;
 };
 
-/* May it transfer the zone? Where a secondary has a key the key decides, else its addresses.
+/* May it transfer the zone? Where a secondary has a key the key decides, else its addresses. conf,
+ * zone or peer NULL: nobody may.
  * *why, where not: a static phrase. */
 bool remotes_admit(const struct conf *conf, const struct conf_zone *zone,
 		   const struct tsig_keys *keys, const struct remotes_client *client,

@@ -34,8 +34,8 @@ static bool check_name(struct conf_reader *rd, const uint8_t *name, const struct
 bool conf_check_made(struct conf_reader *rd, const struct conf_zone_entry *entry,
 		     const struct conf_node *map)
 {
-	static const char *const others[] = {"file",   "directory", "policy",  "watch",
-					     "parent", "serial",    "catalog", "catalog-group"};
+	static const char *const others[] = {"file",   "directory", "policy",	    "watch",
+					     "parent", "catalog",   "catalog-group"};
 	const struct conf_node *name = conf_tree_get(map, "name");
 	bool good = name != NULL && check_name(rd, entry->zone.name, name);
 
@@ -49,6 +49,11 @@ bool conf_check_made(struct conf_reader *rd, const struct conf_zone_entry *entry
 				   "'%s' and 'make: catalog' exclude each other", others[i]);
 			good = false;
 		}
+	}
+	const struct conf_node *serial = conf_tree_get(map, "serial");
+	if (serial != NULL && serial->kind == NODE_SCALAR && strcmp(serial->text, "keep") == 0) {
+		conf_fault(&rd->faults, serial->place,
+			   "'serial': keep is for zones with a file, which has one");
 	}
 	if (conf_tree_get(map, "secondaries") == NULL) {
 		conf_fault(&rd->faults, map->place,

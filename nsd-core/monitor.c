@@ -84,8 +84,11 @@ static bool find_past(const struct watched *w, uint32_t serial, uint32_t *after)
 	return false;
 }
 
-static size_t count_peers(const struct conf *conf, const struct conf_zone *c)
+/* None of a catalog: who has one need not answer for it (Knot refuses every question, and does not
+ * sign that). */
+static size_t count_peers(const struct conf *conf, const struct zone *z)
 {
+	const struct conf_zone *c = z->is_hidden ? NULL : z->conf;
 	size_t count = 0;
 
 	for (size_t i = 0; c != NULL && i < c->secondary_count; i++) {
@@ -129,7 +132,7 @@ enum status monitor_new(const struct monitor_options *opt, struct monitor **out)
 	size_t zones = 0;
 
 	for (size_t i = 0; i < opt->zone_count; i++) {
-		size_t count = count_peers(opt->conf, opt->zones[i]->conf);
+		size_t count = count_peers(opt->conf, opt->zones[i]);
 		targets += count;
 		zones += count > 0;
 	}
@@ -144,7 +147,7 @@ enum status monitor_new(const struct monitor_options *opt, struct monitor **out)
 		return ST_ENOMEM;
 	}
 	for (size_t i = 0; i < opt->zone_count; i++) {
-		if (count_peers(opt->conf, opt->zones[i]->conf) > 0) {
+		if (count_peers(opt->conf, opt->zones[i]) > 0) {
 			struct watched *w = &m->zones[m->zone_count++];
 			w->zone = opt->zones[i];
 			add_targets(m, w);

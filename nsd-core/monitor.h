@@ -13,7 +13,8 @@ struct monitor_options {
 	const struct conf *conf; /* all borrowed */
 	const struct tsig_keys *keys;
 	struct asker *asker;
-	struct zone *const *zones; /* those with a conf_zone that has secondaries are watched */
+	struct zone *const *zones; /* those with a conf_zone that has secondaries are watched, but
+				      for catalogs */
 	size_t zone_count;
 	/* Until when all signatures of what is served here are good; INT64_MAX: not known, or there
 	 * are none. */

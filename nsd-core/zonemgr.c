@@ -146,6 +146,10 @@ static enum status zone_init(struct zonemgr *m, size_t i, struct diags *d)
 	if (c->policy >= 0 && c->serial == SERIAL_KEEP) {
 		z->source.serial = SERIAL_INCREMENT;
 	}
+	/* It has no file that says where to begin. */
+	if (c->is_catalog && c->serial == SERIAL_KEEP) {
+		z->source.serial = SERIAL_UNIXTIME;
+	}
 	ledger_init(&z->source.ledger);
 
 	z->building.zone = z;

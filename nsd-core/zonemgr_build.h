@@ -155,8 +155,7 @@ void build_run(struct build *b);
 /* zonemgr_load.c. The zone's file, sorted and checked; stamps go to b->read whatever comes of it.
  * 'c' is content_init()ed by the caller. */
 enum status build_read_file(struct build *b, struct content *c) MUST_USE;
-/* zonemgr_made.c. The same for a zone whose content is made: with the serial that is durably that
- * content's. */
+/* zonemgr_made.c. The same for a zone whose content is made. */
 enum status build_read_made(struct build *b, struct content *c) MUST_USE;
 /* NULL: the zone has a file. */
 content_maker content_maker_of(const struct conf_zone *zone);

@@ -92,13 +92,19 @@ static void wait_for_secondaries(struct zone_state *z, const char *why)
 	zone_was_tried(z);
 }
 
+/* Where the clock numbers what is made here, its serial is ahead of those that it gave before. */
+static bool may_wait(const struct zone_state *z)
+{
+	return z->source.make == NULL || z->source.serial != SERIAL_UNIXTIME;
+}
+
 static void conclude(struct census *s)
 {
 	struct zone_state *z = s->zone;
 	char name[NAME_TEXT_MAX];
 
 	z->census = NULL;
-	if (!s->any && s->silent > 0) {
+	if (!s->any && s->silent > 0 && may_wait(z)) {
 		wait_for_secondaries(z, s->silent_text);
 		free(s);
 		return;

@@ -33,7 +33,8 @@ static inline bool making_is_numbered(const struct making *m)
 	return m->src->serial != SERIAL_KEEP;
 }
 
-/* The file's serial, and whether it went back since it was read last. */
+/* The file's serial, and whether it went back since it was read last. A zone without a file has
+ * none, and begins with 1. */
 enum status making_read_serial(struct making *m) MUST_USE;
 /* The serial that the content's SOA is to have in the draft: the one that is served, so that a file
  * that says nothing new changes nothing; of a first version what was served last, or the first of

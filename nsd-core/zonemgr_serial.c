@@ -40,7 +40,8 @@ void making_first_serial(struct making *m)
 	if (m->b->base != NULL) {
 		m->serial = m->b->base->serial;
 	} else if (last_serial(m, &last)) {
-		m->serial = serial_gt(m->file_serial, last) ? m->file_serial : last;
+		bool ahead = m->has_file_serial && serial_gt(m->file_serial, last);
+		m->serial = ahead ? m->file_serial : last;
 	} else {
 		m->serial = serial_first(m->src->serial, m->file_serial, clock_wall_s());
 	}
@@ -49,8 +50,13 @@ void making_first_serial(struct making *m)
 enum status making_read_serial(struct making *m)
 {
 	struct build *b = m->b;
-	enum status st = content_serial(&m->content, NULL, &m->file_serial);
 
+	/* What is made has none. */
+	if (m->src->make != NULL) {
+		m->file_serial = 1;
+		return ST_OK;
+	}
+	enum status st = content_serial(&m->content, NULL, &m->file_serial);
 	if (st != ST_OK) {
 		return st;
 	}

@@ -289,6 +289,8 @@ def test_secondaries_follow_the_catalog(run, tmp_path, seed, kind):
     for members in (MEMBERS, MEMBERS[:1], MEMBERS[1:2], (), MEMBERS):
         stage.serve(members)
         settle(members)
+    # Knot refuses questions for the catalog: that is no trouble of a secondary.
+    assert all(s["served"] is None for s in stage.primary.ctl_json("zone", "show", CATALOG)["secondaries"])
     # A restart that changes nothing makes nobody transfer anything.
     serial = stage.serial()
     stage.serve(MEMBERS)

@@ -127,29 +127,32 @@ static void test_after_a_signed_zone(void **state)
 	assert_int_equal(serve(fx, &names), 2026112603);
 }
 
-static void put_nonsense(struct store *db, const uint8_t *apex)
-{
-	struct store_txn *txn = NULL;
-	assert_int_equal(store_begin(db, true, &txn), ST_OK);
-	assert_int_equal(store_put(txn, "made", (struct bytes){apex, name_len(apex)},
-				   (struct bytes){(const uint8_t *)"\1\0\0", 3}),
-			 ST_OK);
-	assert_int_equal(store_commit(txn), ST_OK);
-}
-
-/* What cannot be read is not taken for nothing: the serial might go back. */
-static void test_damaged_record(void **state)
+/* Other rules than the clock's, and the operator's word. */
+static void test_rules(void **state)
 {
 	struct zonemgr_fixture *fx = *state;
+	size_t names;
 	add_zones(fx);
+	fx->zones[CATALOG].serial = SERIAL_INCREMENT;
 	set_members(fx, 1);
-	with_store(fx, put_nonsense);
+	assert_int_equal(serve(fx, &names), 1);
+	assert_int_equal(serve(fx, &names), 1);
+	set_members(fx, 2);
+	assert_int_equal(serve(fx, &names), 2);
 	fixture_start(fx);
-	struct zone_status s = fixture_status(fx, CATALOG);
-	assert_false(s.loaded);
-	assert_non_null(strstr(s.last_error, "zone cat.example.: its serial in the state directory "
-					     "cannot be read"));
-	assert_true(fixture_status(fx, FIRST).loaded);
+	for (uint32_t serial = 1000000000; serial <= 3000000000U; serial += 1000000000) {
+		struct fixture_reload r = {.done = false};
+		zonemgr_reload_serial(fx->mgr, fixture_get(fx, CATALOG), false, serial,
+				      fixture_on_reload, &r);
+		fixture_run(fx, fixture_is_reloaded, &r);
+		assert_int_equal(r.status, ST_OK);
+		assert_int_equal(r.serial, serial);
+	}
+	fixture_stop(fx);
+	/* Past the half of all serials: what it begins with is not ahead of it. */
+	assert_int_equal(serve(fx, &names), 3000000000U);
+	set_members(fx, 1);
+	assert_int_equal(serve(fx, &names), 3000000001U);
 }
 
 /* 'signetd --check' makes it, too. */
@@ -172,7 +175,7 @@ int main(void)
 		WITH_FIXTURE(test_serial_moves_with_content),
 		WITH_FIXTURE(test_reload_is_the_same),
 		WITH_FIXTURE(test_after_a_signed_zone),
-		WITH_FIXTURE(test_damaged_record),
+		WITH_FIXTURE(test_rules),
 		WITH_FIXTURE(test_check),
 	};
 

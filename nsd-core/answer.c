@@ -1,27 +1,11 @@
 #include "nsd-core/answer.h"
 
 #include "nsd-core/answer_plan.h"
+#include "nsd-core/answer_reply.h"
 #include "nsd-core/base/clock.h"
 #include "nsd-core/base/rcu.h"
 #include "nsd-core/transfer.h"
 #include "signer/signer.h"
-
-/* An extended error without text (RFC 8914 2), which answers with data may carry. */
-#define EDE_FIXED_LEN (4 + 2)
-
-/* One message being answered. */
-struct answer {
-	struct answer_env *env;
-	enum answer_mode mode;
-	enum answer_transport transport;
-	struct query query;
-	size_t in_len;
-	uint8_t *out;
-	size_t limit; /* octets the reply may have */
-	struct encode_opt opt;
-	const struct tsig_key *tsig; /* signs the reply; NULL: nothing does */
-	enum tsig_error tsig_error;  /* what its record says then */
-};
 
 /* RFC 6891 6.2.3-6.2.5: the client's size, ours and the room bound an answer over UDP; a client
  * without EDNS takes 512 octets. */
@@ -35,293 +19,6 @@ static size_t reply_limit(const struct answer_env *env, enum answer_transport tr
 		limit = limit > DNS_UDP_MIN ? limit : DNS_UDP_MIN;
 	}
 	return limit < room ? limit : room;
-}
-
-static void set_ede(struct answer *a, enum ede ede, const char *text)
-{
-	if (ede != EDE_NONE) {
-		a->opt.ede = ede;
-		a->opt.ede_text = text;
-	}
-}
-
-static void count_reply(struct answer *a, enum rcode rcode, bool referral)
-{
-	static const uint8_t counters[] = {
-		[RCODE_NOERROR] = COUNT_NOERROR,   [RCODE_FORMERR] = COUNT_FORMERR,
-		[RCODE_SERVFAIL] = COUNT_SERVFAIL, [RCODE_NXDOMAIN] = COUNT_NXDOMAIN,
-		[RCODE_NOTIMP] = COUNT_NOTIMP,	   [RCODE_REFUSED] = COUNT_REFUSED,
-		[RCODE_YXDOMAIN] = COUNT_YXDOMAIN, [RCODE_NOTAUTH] = COUNT_NOTAUTH,
-		[RCODE_BADVERS] = COUNT_BADVERS,
-	};
-	a->env->counters[referral ? COUNT_REFERRAL : counters[rcode]]++;
-}
-
-static void start_reply(struct answer *a, struct encoder *e)
-{
-	size_t reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
-	size_t signature = a->tsig != NULL ? tsig_len(a->tsig, a->tsig_error) : 0;
-	size_t question = DNS_HEADER_LEN + a->query.question_len;
-	if (question + reserve + signature > a->limit) {
-		/* The longest question and a long identifier in 512 octets. */
-		a->opt.nsid = NULL;
-		reserve = a->query.edns ? encode_opt_len(&a->opt) : 0;
-	}
-	if (question + reserve + signature > a->limit) {
-		a->query.question_len = 0;
-	}
-	encode_init(e, a->out, a->limit, reserve + signature, &a->query);
-}
-
-/* Is there room for the question, OPT and the signature? Long names of zone and key may want more
- * than the least that a client takes over UDP. */
-static bool has_room(const struct answer *a)
-{
-	size_t opt = a->query.edns ? OPT_FIXED_LEN + EDE_FIXED_LEN : 0;
-	size_t signature = a->tsig != NULL ? tsig_len(a->tsig, a->tsig_error) : 0;
-
-	return DNS_HEADER_LEN + a->query.question_len + opt + signature <= a->limit;
-}
-
-/* Where that fails it goes out unsigned, and is not believed. */
-static size_t sign_reply(struct answer *a, size_t len)
-{
-	struct bytes message = {a->query.wire, a->in_len};
-	struct tsig_session s;
-	enum status st = tsig_session_resume(&s, a->tsig, message, a->query.tsig_at);
-	if (st == ST_OK) {
-		s.error = a->tsig_error;
-		st = tsig_sign(&s, a->out, len, a->env->now_s, &len);
-	}
-	(void)st;
-	return len;
-}
-
-/* flags: AA and TC. QR, the opcode and RD come by themselves; RA, AD and CD are never set (RFC 4035
- * 3.1.6 and 3.2.2 speak of CD to resolvers only). */
-static size_t finish_reply(struct answer *a, struct encoder *e, uint16_t flags, enum rcode rcode)
-{
-	if (a->query.edns) {
-		a->opt.rcode_high = (uint8_t)(rcode >> 4);
-		encode_opt(e, &a->opt);
-	}
-	uint16_t copied = a->query.flags & (HEADER_RD | 15U << 11);
-	size_t len = encode_finish(e, (uint16_t)(HEADER_QR | copied | flags), rcode);
-	return a->tsig != NULL ? sign_reply(a, len) : len;
-}
-
-static size_t reply_error(struct answer *a, enum rcode rcode)
-{
-	struct encoder e;
-	count_reply(a, rcode, false);
-	start_reply(a, &e);
-	return finish_reply(a, &e, 0, rcode);
-}
-
-/* Nothing but that the client has to come by TCP (RFC 8945 5.3); not even the question, which names
- * that are compressed would point to. */
-static size_t reply_no_room(struct answer *a)
-{
-	struct encoder e;
-	a->env->counters[COUNT_TRUNCATED]++;
-	count_reply(a, RCODE_NOERROR, false);
-	start_reply(a, &e);
-	return finish_reply(a, &e, HEADER_TC, RCODE_NOERROR);
-}
-
-/* The question's TSIG. False: it is refused, with *len octets. */
-static bool admit_tsig(struct answer *a, size_t *len)
-{
-	struct bytes message = {a->query.wire, a->in_len};
-	struct tsig_session s;
-	enum status st =
-		tsig_check_request(a->env->keys, message, a->query.tsig_at, a->env->now_s, &s);
-	/* Whether it came in time was asked when it came. */
-	if (st == ST_EREFUSED && s.error == TSIG_BADTIME && a->mode != ANSWER_FIRST) {
-		s.error = TSIG_NOERROR;
-		st = ST_OK;
-	}
-	if (st == ST_OK || st == ST_EREFUSED) {
-		a->tsig = s.key;
-		a->tsig_error = s.error;
-	}
-	switch (st) {
-	case ST_OK:
-		if (has_room(a)) {
-			return true;
-		}
-		*len = reply_no_room(a);
-		return false;
-	case ST_EREFUSED:
-		*len = reply_error(a, RCODE_NOTAUTH);
-		if (a->tsig == NULL) {
-			*len = tsig_refuse(&s, message, a->query.tsig_at, a->out, *len, a->limit);
-		}
-		return false;
-	case ST_EPARSE:
-		*len = reply_error(a, RCODE_FORMERR);
-		return false;
-	default:
-		*len = reply_error(a, RCODE_SERVFAIL);
-		return false;
-	}
-}
-
-/* RFC 4892 and its older siblings: what the server says of itself, if it was told to. */
-static const char *chaos_text(const struct answer_env *env, const uint8_t *name)
-{
-	static const uint8_t version_bind[] = "\7version\4bind";
-	static const uint8_t version_server[] = "\7version\6server";
-	static const uint8_t id_server[] = "\2id\6server";
-	static const uint8_t hostname_bind[] = "\10hostname\4bind";
-	if (name_equal(name, version_bind) || name_equal(name, version_server)) {
-		return env->version;
-	}
-	if (name_equal(name, id_server) || name_equal(name, hostname_bind)) {
-		return env->identity;
-	}
-	return NULL;
-}
-
-static size_t reply_chaos(struct answer *a)
-{
-	const struct query *q = &a->query;
-	const char *text = chaos_text(a->env, query_name(q));
-	if (text == NULL || (q->qtype != RR_TXT && q->qtype != RR_ANY)) {
-		return reply_error(a, RCODE_REFUSED);
-	}
-	struct encoder e;
-	start_reply(a, &e);
-	size_t len = strnlen(text, UINT8_MAX);
-	struct wwriter w;
-	wwriter_init(&w, e.pos, (size_t)(e.end - e.pos));
-	wwriter_u16(&w, 0xc000 | DNS_HEADER_LEN);
-	wwriter_u16(&w, RR_TXT);
-	wwriter_u16(&w, CLASS_CH);
-	wwriter_u32(&w, 0);
-	wwriter_u16(&w, (uint16_t)(1 + len));
-	wwriter_str8(&w, text, len);
-	if (w.err != ST_OK) {
-		count_reply(a, RCODE_NOERROR, false);
-		a->env->counters[COUNT_TRUNCATED]++;
-		return finish_reply(a, &e, HEADER_TC, RCODE_NOERROR);
-	}
-	e.pos += wwriter_len(&w);
-	e.counts[SECTION_ANSWER] = 1;
-	count_reply(a, RCODE_NOERROR, false);
-	return finish_reply(a, &e, 0, RCODE_NOERROR);
-}
-
-/* IXFR over UDP. */
-static size_t reply_ixfr(struct answer *a, const struct zone *z)
-{
-	struct bytes message = {a->query.wire, a->in_len};
-	struct encoder e;
-	struct name_ref apex;
-	rcu_enter();
-	const struct version *v = rcu_load(&z->cur);
-	if (v == NULL) {
-		rcu_exit();
-		set_ede(a, EDE_NOT_READY, "");
-		return reply_error(a, RCODE_SERVFAIL);
-	}
-	start_reply(a, &e);
-	name_ref_init(&apex, query_name(&a->query));
-	encode_names(&e, &apex);
-	bool whole = transfer_encode_udp(&e, z, v, message);
-	rcu_exit();
-	count_reply(a, RCODE_NOERROR, false);
-	return finish_reply(a, &e, whole ? HEADER_AA : HEADER_AA | HEADER_TC, RCODE_NOERROR);
-}
-
-/* AXFR and IXFR. 0: the transport makes the transfer. */
-static size_t reply_transfer(struct answer *a, struct answer_item *item)
-{
-	const struct answer_env *env = a->env;
-	struct zone *z = zonedb_exact(env->db, query_name(&a->query));
-	if (z == NULL) {
-		return reply_error(a, RCODE_NOTAUTH);
-	}
-	struct remotes_client client = {.peer = item->peer, .key = a->tsig, .tls = item->tls};
-	if (!remotes_admit(env->conf, z->conf, env->keys, &client, &item->refused)) {
-		set_ede(a, EDE_PROHIBITED, item->refused);
-		return reply_error(a, RCODE_REFUSED);
-	}
-	item->refused = NULL;
-	item->zone = z;
-	if (a->transport == ANSWER_TCP) {
-		item->tsig = a->tsig;
-		return 0;
-	}
-	if (a->query.qtype == RR_IXFR) {
-		return reply_ixfr(a, z);
-	}
-	/* RFC 5936 4.2. */
-	return reply_error(a, RCODE_FORMERR);
-}
-
-size_t answer_fault(struct answer_env *env, struct answer_item *item, const char *why)
-{
-	enum rcode rcode;
-	struct answer a = {.env = env,
-			   .mode = ANSWER_LAST,
-			   .transport = ANSWER_TCP,
-			   .in_len = item->in_len,
-			   .out = item->out,
-			   .limit = UINT16_MAX,
-			   .tsig = item->tsig,
-			   .tsig_error = TSIG_NOERROR};
-	enum query_verdict verdict = query_parse(item->in, item->in_len, &a.query, &rcode);
-	(void)verdict; /* it was good before */
-	a.opt = (struct encode_opt){
-		.size = env->udp_size, .dnssec_ok = a.query.dnssec_ok, .ede = EDE_NONE};
-	set_ede(&a, EDE_NOT_READY, why);
-	return reply_error(&a, RCODE_SERVFAIL);
-}
-
-#define TYPE_MAILB 253
-#define TYPE_MAILA 254
-#define TYPE_TKEY  249
-
-/* What is not a question for data of class IN. False: it is one. */
-static bool reply_special(struct answer *a, struct answer_item *item, size_t *len)
-{
-	const struct query *q = &a->query;
-	if (q->tsig_at != 0 && !admit_tsig(a, len)) {
-		return true;
-	}
-	if (q->opcode == OPCODE_NOTIFY) {
-		*len = reply_error(a, RCODE_NOTAUTH);
-		return true;
-	}
-	if (item->tls && q->qtype != RR_SOA && q->qtype != RR_AXFR && q->qtype != RR_IXFR) {
-		/* RFC 9103 8.1: what is there for transfers. */
-		set_ede(a, EDE_NOT_SUPPORTED, "transfers only");
-		*len = reply_error(a, RCODE_REFUSED);
-		return true;
-	}
-	if (q->qclass != CLASS_IN) {
-		*len = q->qclass == CLASS_CH ? reply_chaos(a) : reply_error(a, RCODE_REFUSED);
-		return true;
-	}
-	switch (q->qtype) {
-	case RR_OPT:
-	case RR_NXNAME: /* RFC 9824 3.5 */
-	case TYPE_TKEY:
-	case RR_TSIG:
-		*len = reply_error(a, RCODE_FORMERR);
-		return true;
-	case RR_AXFR:
-	case RR_IXFR:
-		*len = reply_transfer(a, item);
-		return true;
-	case TYPE_MAILB: /* obsolete since RFC 1035 itself */
-	case TYPE_MAILA:
-		*len = reply_error(a, RCODE_NOTIMP);
-		return true;
-	default:
-		return false;
-	}
 }
 
 /* What came of the signatures that an answer wants. */
@@ -438,7 +135,7 @@ static bool encode_section(const struct plan *p, struct encoder *e, enum section
 static size_t reply_plan(struct answer *a, struct plan *p)
 {
 	struct encoder e;
-	start_reply(a, &e);
+	reply_start(a, &e);
 	encode_names(&e, &p->found->name);
 	bool whole = encode_section(p, &e, SECTION_ANSWER) &&
 		     encode_section(p, &e, SECTION_AUTHORITY) &&
@@ -448,8 +145,8 @@ static size_t reply_plan(struct answer *a, struct plan *p)
 		flags |= HEADER_TC;
 		a->env->counters[COUNT_TRUNCATED]++;
 	}
-	count_reply(a, p->rcode, p->referral);
-	return finish_reply(a, &e, flags, p->rcode);
+	reply_count(a, p->rcode, p->referral);
+	return reply_finish(a, &e, flags, p->rcode);
 }
 
 /* A question for data. False: it is to be parked. Inside a read section. */
@@ -458,7 +155,7 @@ static bool reply_data(struct answer *a, const struct found *found, struct answe
 {
 	struct plan p;
 	plan_answer(&p, a->env->db, found);
-	set_ede(a, p.ede, "");
+	reply_set_ede(a, p.ede, "");
 	if (p.zone_count == 0) {
 		*len = reply_error(a, p.rcode);
 		return true;
@@ -466,8 +163,8 @@ static bool reply_data(struct answer *a, const struct found *found, struct answe
 	struct signing s = {.missing = missing};
 	sign_plan(a, &p, &s);
 	if (s.failed) {
-		set_ede(a, EDE_RRSIGS_MISSING,
-			a->mode == ANSWER_LAST ? "signing took too long" : "cannot sign now");
+		reply_set_ede(a, EDE_RRSIGS_MISSING,
+			      a->mode == ANSWER_LAST ? "signing took too long" : "cannot sign now");
 		*len = reply_error(a, RCODE_SERVFAIL);
 		return true;
 	}
@@ -475,7 +172,7 @@ static bool reply_data(struct answer *a, const struct found *found, struct answe
 		return false;
 	}
 	if (s.expired) {
-		set_ede(a, EDE_SIGNATURE_EXPIRED, "");
+		reply_set_ede(a, EDE_SIGNATURE_EXPIRED, "");
 		a->env->counters[COUNT_EXPIRED]++;
 	}
 	*len = reply_plan(a, &p);
@@ -534,7 +231,7 @@ static void finish(struct answer *a, const struct found *found, struct answer_it
 {
 	bool refused = is_refused(a, found, item);
 	if (refused) {
-		set_ede(a, EDE_NOT_AUTHORITATIVE, "");
+		reply_set_ede(a, EDE_NOT_AUTHORITATIVE, "");
 		item->out_len = reply_error(a, RCODE_REFUSED);
 	}
 	if (refused || reply_data(a, found, &item->missing, &item->out_len)) {

@@ -168,7 +168,8 @@ static void sessions_that_come_back_are_used(void **state)
 		assert_int_equal(jobs_submit(j, i, fx->ks, HSM_QUERY, fx->key), ST_OK);
 	}
 	EVENTUALLY((keystore_health(fx->ks, &health), health.sessions == 1));
-	assert_int_equal(wrap_calls("C_OpenSession"), opened + 1);
+	/* Once, or once for each job where one lane took both. */
+	assert_in_range(wrap_calls("C_OpenSession"), opened + 1, opened + 2);
 	wrap_clear();
 	jobs_wait(j, 2);
 	assert_int_equal(keystore_open(fx->ks, NULL), ST_OK);

@@ -214,8 +214,10 @@ enum status child_receive(int fd, struct child_inbox *in, uint32_t number, struc
 	if (is_short) {
 		reply->guard_len = 0;
 	}
+	/* ST_EBUSY is ours: there is no answer yet. */
 	return reply->number == number && reply->status >= ST_OK &&
 			       reply->status <= (is_short ? ST_OK : ST_EFATAL) &&
+			       reply->status != ST_EBUSY &&
 			       reply->len <= sizeof(reply->signature) &&
 			       reply->guard_len <= sizeof(reply->guard)
 		       ? ST_OK

@@ -344,28 +344,6 @@ static void iso_session_free(struct session *s)
 	}
 }
 
-/* Of whatever is lost the answer tells. */
-static void iso_ask(struct session *s, struct hsm_key *key, const uint8_t *digest)
-{
-	struct iso_key *k = (struct iso_key *)key;
-	struct host_request rq;
-	assert(s->count < OWED_MAX);
-	if (s->count == 0) {
-		s->child = child_get(s->dev);
-		s->since_ms = clock_mono_ms();
-	}
-	memset(&rq, 0, HOST_REQUEST_SHORT);
-	rq.op = HOST_SIGN;
-	rq.number = s->number + s->count;
-	fill_key(key, key->public_point, &rq.key);
-	rq.key.distrust = atomic_exchange(&k->distrust, false);
-	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
-	s->owed[(s->first + s->count++) % OWED_MAX] = (struct owed){.key = k};
-	if (s->child != NULL && s->lane < s->child->lane_count) {
-		child_send(s->child->lanes[s->lane], &rq, HOST_REQUEST_SHORT);
-	}
-}
-
 /* The next answer that comes. ST_EBUSY: none yet. */
 static enum status session_receive(struct session *s, struct host_reply *reply)
 {
@@ -391,6 +369,70 @@ static struct owed session_pop(struct session *s)
 	return owed;
 }
 
+/* Nothing is owed. */
+static void session_settled(struct session *s)
+{
+	child_unref(s->child);
+	s->child = NULL;
+	s->inbox.len = s->inbox.at = 0;
+}
+
+static bool session_is_gone(const struct session *s)
+{
+	pthread_mutex_lock(&s->dev->lock);
+	bool gone = s->dev->child != s->child;
+	pthread_mutex_unlock(&s->dev->lock);
+	return gone;
+}
+
+/* What a process that is gone owes, and nobody waits for, is owed no more: else what is asked next
+ * would be told of the end of that process, and the present one be taken for lost. */
+static void session_forgive(struct session *s)
+{
+	struct host_reply reply;
+	enum status st = s->child != NULL ? ST_OK : ST_EIO;
+	for (unsigned i = 0; i < s->count; i++) {
+		if (!s->owed[(s->first + i) % OWED_MAX].forgotten) {
+			return;
+		}
+	}
+	if (s->count == 0 || !session_is_gone(s)) {
+		return;
+	}
+	while (s->count > 0) {
+		/* It may have spent a try of the PIN. */
+		st = st == ST_OK ? session_receive(s, &reply) : st;
+		if (st == ST_OK) {
+			guard_keep(s->dev, &reply);
+		}
+		session_pop(s);
+	}
+	session_settled(s);
+}
+
+/* Of whatever is lost the answer tells. */
+static void iso_ask(struct session *s, struct hsm_key *key, const uint8_t *digest)
+{
+	struct iso_key *k = (struct iso_key *)key;
+	struct host_request rq;
+	session_forgive(s);
+	assert(s->count < OWED_MAX);
+	if (s->count == 0) {
+		s->child = child_get(s->dev);
+		s->since_ms = clock_mono_ms();
+	}
+	memset(&rq, 0, HOST_REQUEST_SHORT);
+	rq.op = HOST_SIGN;
+	rq.number = s->number + s->count;
+	fill_key(key, key->public_point, &rq.key);
+	rq.key.distrust = atomic_exchange(&k->distrust, false);
+	memcpy(rq.digest, digest, HSM_DIGEST_LEN);
+	s->owed[(s->first + s->count++) % OWED_MAX] = (struct owed){.key = k};
+	if (s->child != NULL && s->lane < s->child->lane_count) {
+		child_send(s->child->lanes[s->lane], &rq, HOST_REQUEST_SHORT);
+	}
+}
+
 static enum status iso_answer(struct session *s, struct raw_signature *out, struct fault *f)
 {
 	struct host_reply reply;
@@ -402,13 +444,14 @@ static enum status iso_answer(struct session *s, struct raw_signature *out, stru
 			return st;
 		}
 		owed = session_pop(s);
+		if (owed.forgotten && st == ST_OK) {
+			guard_keep(s->dev, &reply);
+		}
 	}
 	st = s->child != NULL ? conclude(s->dev, s->child, st, sign_ms(s->dev->opt), &reply, f)
 			      : no_child(f);
 	if (s->count == 0) {
-		child_unref(s->child);
-		s->child = NULL;
-		s->inbox.len = s->inbox.at = 0;
+		session_settled(s);
 	}
 	if (st == ST_OK) {
 		atomic_store_explicit(&owed.key->place, reply.place, memory_order_relaxed);

@@ -1,12 +1,14 @@
 /* Requests that an isolated module has at once: in order, taken back, and lost. */
 #include "tests/tools/p11fixture.h"
 
-#include "hsm/backend.h"
+#include "hsm/child.h"
 #include "nsd-core/base/clock.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -148,6 +150,68 @@ static void all_that_was_asked_fails_with_the_process(void **state)
 	asked_end(&a);
 }
 
+/* Three of one process, of which only the first is waited for, and it ends. */
+static void lose_one_of_three(struct asked *a, struct keystore_health *health)
+{
+	struct raw_signature raw;
+	struct fault f = {.kind = FAULT_REQUEST};
+	wrap_rule("C_Sign", "hold", 0, -1);
+	for (unsigned i = 0; i < 3; i++) {
+		ask_one(a);
+	}
+	backend_isolated.forget(a->session);
+	backend_isolated.process(a->dev, health);
+	assert_int_equal(kill(health->pid, SIGKILL), 0);
+	assert_int_equal(answer_of(a, &raw, &f), ST_EAGAIN);
+	wrap_clear();
+}
+
+static void the_next_process_owes_nothing_of_the_one_before(void **state)
+{
+	struct asked a;
+	struct keystore_options opt;
+	struct keystore_health before;
+	struct keystore_health after;
+	struct raw_signature raw;
+	struct fault f = {.kind = FAULT_REQUEST};
+	asked_start(&a, *state, &opt);
+	lose_one_of_three(&a, &before);
+	assert_int_equal(backend_isolated.open(a.dev, &f), ST_OK);
+	ask_one(&a);
+	ask_one(&a);
+	assert_answer(&a, 3);
+	assert_answer(&a, 4);
+	/* Nor where there is none. */
+	lose_one_of_three(&a, &before);
+	a.count = 0;
+	ask_one(&a);
+	assert_int_equal(answer_of(&a, &raw, &f), ST_EAGAIN);
+	assert_non_null(strstr(f.text, "is not there"));
+	assert_int_equal(backend_isolated.open(a.dev, &f), ST_OK);
+	ask_one(&a);
+	assert_answer(&a, 1);
+	backend_isolated.process(a.dev, &after);
+	assert_int_equal(after.restarts, 2);
+	asked_end(&a);
+}
+
+static void no_answer_says_that_there_is_none_yet(void **state)
+{
+	struct child_inbox in = {.len = 0};
+	struct host_reply reply = {.number = 7, .status = ST_EBUSY};
+	struct host_reply got;
+	int ends[2];
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(send(ends[0], &reply, sizeof(reply), 0), sizeof(reply));
+	assert_int_equal(child_receive(ends[1], &in, 7, &got), ST_EIO);
+	reply.status = ST_EAGAIN;
+	assert_int_equal(send(ends[0], &reply, sizeof(reply), 0), sizeof(reply));
+	assert_int_equal(child_receive(ends[1], &in, 7, &got), ST_OK);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void what_does_not_verify_is_made_again_among_others(void **state)
 {
 	enum { JOBS = 40 };
@@ -234,6 +298,8 @@ int main(int argc, char **argv)
 		TEST(requests_are_on_their_way_together),
 		TEST(what_is_taken_back_has_no_answer),
 		TEST(all_that_was_asked_fails_with_the_process),
+		TEST(the_next_process_owes_nothing_of_the_one_before),
+		cmocka_unit_test(no_answer_says_that_there_is_none_yet),
 		TEST(what_does_not_verify_is_made_again_among_others),
 		TEST(nothing_waits_behind_a_signature_that_hangs),
 		TEST(a_deadline_counts_until_the_device_begins),

@@ -170,14 +170,15 @@ struct hsm_job {
 	struct hsm_job *next, *previous;
 	enum hsm_priority priority;
 	bool queued;
+	bool raised; /* while a lane had it */
 };
 
 /* ST_ELIMIT: the queue is full, ST_EAGAIN: the keystore ends; 'done' is not called. Any thread. */
 enum status keystore_submit(struct keystore *ks, enum hsm_priority priority,
 			    struct hsm_job *job) MUST_USE;
-/* Moves a job that waits at a lower priority behind those of HSM_QUERY. Nothing happens where it
- * does not wait, or where these are as many as may be. The caller keeps the job from being freed;
- * any thread. */
+/* Moves a job that waits at a lower priority behind those of HSM_QUERY; one that a lane has is
+ * among them where it comes back from there. Nothing happens where these are as many as may be. The
+ * caller keeps the job from being freed; any thread. */
 void keystore_raise(struct keystore *ks, struct hsm_job *job);
 /* On this thread, for keys in the process; ST_ENOTSUP for others. */
 enum status hsm_sign_now(struct hsm_key *key, const uint8_t *digest, uint8_t *signature) MUST_USE;

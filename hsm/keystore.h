@@ -78,8 +78,8 @@ void keystore_fault(struct keystore *ks, uint64_t epoch, const struct fault *f);
 
 /* queue.c, all with the lock held. */
 
-/* Behind 'after'; NULL: at the front. */
-void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after);
+/* A lane that had it gives it back: to the front. */
+void queue_return(struct keystore *ks, struct hsm_job *job);
 /* The next job for this lane, or NULL. Where jobs cannot be signed anyway every lane helps to fail
  * them; else a parked lane takes none, and what is not HSM_QUERY leaves one lane free, unless no
  * question came lately and a signature is short. */

@@ -99,7 +99,7 @@ static void lane_recall(struct lane *lane)
 	}
 	ks->be->forget(lane->session);
 	while (lane->count > 1) {
-		queue_insert(ks, lane_pop(lane, true).job, NULL);
+		queue_return(ks, lane_pop(lane, true).job);
 	}
 	pthread_cond_broadcast(&ks->work);
 }
@@ -169,7 +169,7 @@ static enum status flight_end(struct lane *lane, const struct flight *fl, enum s
 		ks->able--;
 	}
 	if (parks || lane->parked == fl->epoch) {
-		queue_insert(ks, fl->job, NULL);
+		queue_return(ks, fl->job);
 		pthread_cond_broadcast(&ks->work);
 		return ST_EBUSY;
 	}

@@ -11,7 +11,7 @@
 #define WINDOW_US 2000
 
 /* Behind 'after'; NULL: at the front. */
-void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after)
+static void queue_insert(struct keystore *ks, struct hsm_job *job, struct hsm_job *after)
 {
 	struct job_queue *q = &ks->queue[job->priority];
 	job->previous = after;
@@ -26,6 +26,14 @@ static void queue_push(struct keystore *ks, struct hsm_job *job, enum hsm_priori
 {
 	job->priority = priority;
 	queue_insert(ks, job, ks->queue[priority].tail);
+}
+
+void queue_return(struct keystore *ks, struct hsm_job *job)
+{
+	if (job->raised) {
+		job->priority = HSM_QUERY;
+	}
+	queue_insert(ks, job, NULL);
 }
 
 static void queue_remove(struct keystore *ks, struct hsm_job *job)
@@ -139,8 +147,10 @@ enum status keystore_submit(struct keystore *ks, enum hsm_priority priority, str
 void keystore_raise(struct keystore *ks, struct hsm_job *job)
 {
 	pthread_mutex_lock(&ks->lock);
-	if (job->queued && job->priority != HSM_QUERY &&
-	    ks->queue[HSM_QUERY].count < ks->queue_max) {
+	if (!job->queued) {
+		/* It may be taken back from behind one that hangs. */
+		job->raised = true;
+	} else if (job->priority != HSM_QUERY && ks->queue[HSM_QUERY].count < ks->queue_max) {
 		queue_remove(ks, job);
 		queue_push(ks, job, HSM_QUERY);
 		ks->asked_ms = clock_mono_ms();

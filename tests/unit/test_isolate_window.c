@@ -263,6 +263,44 @@ static void nothing_waits_behind_a_signature_that_hangs(void **state)
 	jobs_free(j);
 }
 
+/* A question joins what is behind one that hangs: background that is taken back would leave the
+ * last lane alone, and wait for the one that hangs. */
+static void what_a_question_joined_goes_on_elsewhere(void **state)
+{
+	enum { JOBS = 16 };
+	struct p11_fixture *fx = *state;
+	struct keystore_health health;
+	struct jobs *j = jobs_new(JOBS);
+	clock_fake(1, 5000);
+	use(fx, 2);
+	p11_make_key(fx);
+	clock_fake(1, 7000);
+	wrap_rule("C_Sign", "hold", 0, -1);
+	for (size_t i = 0; i < JOBS - 1; i++) {
+		assert_int_equal(jobs_submit(j, i, fx->ks, HSM_BATCH, fx->key), ST_OK);
+	}
+	/* Before anything is taken back, if this thread is let: later it is the queues' alone. */
+	for (int i = 0; i < 10000; i++) {
+		keystore_health(fx->ks, &health);
+		if (health.waiting == 0) {
+			break;
+		}
+	}
+	for (size_t i = 0; i < JOBS - 1; i++) {
+		keystore_raise(fx->ks, jobs_at(j, i));
+	}
+	/* From here on background steps back. */
+	assert_int_equal(jobs_submit(j, JOBS - 1, fx->ks, HSM_QUERY, fx->key), ST_OK);
+	wrap_rule("C_Sign", "hold", 0, 1);
+	jobs_wait(j, JOBS - 1);
+	wrap_clear();
+	jobs_wait(j, JOBS);
+	for (size_t i = 0; i < JOBS; i++) {
+		assert_int_equal(jobs_at(j, i)->result, ST_OK);
+	}
+	jobs_free(j);
+}
+
 /* One lane: the others are behind the one that is held, or wait. */
 static void a_deadline_counts_until_the_device_begins(void **state)
 {
@@ -302,6 +340,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_answer_says_that_there_is_none_yet),
 		TEST(what_does_not_verify_is_made_again_among_others),
 		TEST(nothing_waits_behind_a_signature_that_hangs),
+		TEST(what_a_question_joined_goes_on_elsewhere),
 		TEST(a_deadline_counts_until_the_device_begins),
 	};
 	if (hsm_is_host(argc, argv)) {

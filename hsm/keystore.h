@@ -36,7 +36,8 @@ struct job_queue {
 	size_t count;
 };
 
-/* 'lock' guards what is not said otherwise; it is never held over a call into the backend. */
+/* 'lock' guards what is not said otherwise; it is never held over a call into the backend, but for
+ * forget(), which does not block. */
 struct keystore {
 	struct keystore_options opt;
 	const struct backend *be;

@@ -57,6 +57,7 @@ static enum status feed_init(struct feed *f, struct signer *s, struct version *v
 	f->stop = stop;
 	f->batch = batch;
 	f->limit = feed_limit(s, v->keys);
+	f->stands_back = false;
 	f->burst = 0;
 	f->incomplete = false;
 	f->other_count = 0;
@@ -71,6 +72,7 @@ void feed_split(const struct feed *of, struct feed *f)
 	f->stop = of->stop;
 	f->batch = of->batch;
 	f->limit = of->limit;
+	f->stands_back = of->stands_back;
 	f->burst = 0;
 	f->incomplete = false;
 	f->other_count = 0;
@@ -170,14 +172,15 @@ static bool questions_sign(const struct signer *s)
 	return last != 0 && clock_mono_ms() - last < QUIET_MS;
 }
 
-/* Keys in the process: a pass leaves the signing to the workers as long as questions want it, not
- * only for the CPU's sake. OpenSSL 3.0 takes two locks of the whole process for the random number
- * in each signature. Who wants to write and finds such a lock of glibc half taken, or half given
- * back, spins: a worker that has just put a pass of lower priority off its CPU in such a moment
- * keeps it off, and spins for as long as the scheduler lets it, milliseconds or seconds. */
+/* Keys in the process: a pass that completes what is served leaves the signing to the workers as
+ * long as questions want it, not only for the CPU's sake. OpenSSL 3.0 takes two locks of the whole
+ * process for the random number in each signature. Who wants to write and finds such a lock of
+ * glibc half taken, or half given back, spins: a worker that has just put a pass of lower priority
+ * off its CPU in such a moment keeps it off, and spins for as long as the scheduler lets it,
+ * milliseconds or seconds. */
 static void feed_stand_back(struct feed *f)
 {
-	if (++f->burst < BURST || !questions_sign(f->signer)) {
+	if (!f->stands_back || ++f->burst < BURST || !questions_sign(f->signer)) {
 		return;
 	}
 	f->burst = 0;
@@ -349,6 +352,7 @@ enum status signer_complete(struct signer *s, struct version *v, const _Atomic(b
 	if (st != ST_OK) {
 		return st;
 	}
+	p.feed.stands_back = true;
 	/* Canonical order begins at the apex. */
 	return pass_end(&p, version_walk(v, pass_node, &p));
 }

@@ -17,6 +17,7 @@ struct feed {
 	struct sign_batch *batch; /* all threads' */
 	size_t limit;		  /* in flight */
 	unsigned burst;		  /* signatures since it last stood back */
+	bool stands_back;	  /* for questions: nobody waits for this pass */
 	bool incomplete;
 	struct rrset *others[OTHERS_MAX];
 	size_t other_count;

@@ -180,7 +180,7 @@ bool reply_special(struct answer *a, struct answer_item *item, size_t *len)
 		return true;
 	}
 	if (item->tls && q->qtype != RR_SOA && q->qtype != RR_AXFR && q->qtype != RR_IXFR) {
-		/* RFC 9103 8.1: what is there for transfers. */
+		/* These addresses are there for transfers. */
 		reply_set_ede(a, EDE_NOT_SUPPORTED, "transfers only");
 		*len = reply_error(a, RCODE_REFUSED);
 		return true;

@@ -77,6 +77,15 @@ static void check_tls(struct conf_reader *rd, const struct conf_node *map,
 				   names[0], names[1], names[2]);
 		}
 	}
+	for (size_t i = 0; i < s->tls_listen_count; i++) {
+		for (size_t k = 0; k < s->listen_count; k++) {
+			if (strcmp(s->tls_listen[i].text, s->listen[k].text) == 0) {
+				conf_fault(&rd->faults, place_in(map, "tls-listen"),
+					   "'tls-listen': %s is one of 'listen' as well",
+					   s->listen[k].text);
+			}
+		}
+	}
 	check_file(rd, map, "tls-certificate", s->tls_certificate, &st);
 	if (check_file(rd, map, "tls-key", s->tls_key, &st) && (st.st_mode & S_IROTH) != 0) {
 		conf_warning(&rd->faults, place_in(map, "tls-key"),

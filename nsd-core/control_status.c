@@ -239,15 +239,16 @@ static json_t *workers_json(const struct control *c)
 	}
 	workers_stats(c->workers, &s);
 	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 		"udp_queries", (json_int_t)s.udp_queries, "udp_batches", (json_int_t)s.udp_batches,
 		"tcp_queries", (json_int_t)s.tcp_queries, "tcp_accepted",
-		(json_int_t)s.tcp_accepted, "send_dropped", (json_int_t)s.send_dropped,
-		"parked_now", (json_int_t)s.parked_now, "parked_full", (json_int_t)s.parked_full,
-		"parked_timeout", (json_int_t)s.parked_timeout, "later", (json_int_t)s.later,
-		"later_full", (json_int_t)s.later_full, "over_budget", (json_int_t)s.over_budget,
-		"over_share", (json_int_t)s.over_share, "transfers", (json_int_t)s.transfers,
-		"transfers_refused", (json_int_t)s.transfers_refused);
+		(json_int_t)s.tcp_accepted, "tcp_refused", (json_int_t)s.tcp_refused,
+		"send_dropped", (json_int_t)s.send_dropped, "parked_now", (json_int_t)s.parked_now,
+		"parked_full", (json_int_t)s.parked_full, "parked_timeout",
+		(json_int_t)s.parked_timeout, "later", (json_int_t)s.later, "later_full",
+		(json_int_t)s.later_full, "over_budget", (json_int_t)s.over_budget, "over_share",
+		(json_int_t)s.over_share, "transfers", (json_int_t)s.transfers, "transfers_refused",
+		(json_int_t)s.transfers_refused);
 }
 
 void status_run(struct request *r)

@@ -343,11 +343,17 @@ static enum status start_notifier(struct server *s)
 	return notifier_new(&options, &s->notifier);
 }
 
-static enum status start_tls(struct server *s)
+static enum status start_tls(struct server *s, struct diags *d)
 {
 	struct tls_context *context = workers_tls(s->workers);
 
-	return context != NULL ? tls_keeper_start(&s->loop, context, &s->tls) : ST_OK;
+	if (context == NULL) {
+		return ST_OK;
+	}
+	/* They were read by the user who started the server. That this one cannot is no reason not
+	 * to start. */
+	tls_context_try(context, d);
+	return tls_keeper_start(&s->loop, context, &s->tls);
 }
 
 static enum status start_keys(struct server *s, struct diags *d)
@@ -372,7 +378,7 @@ static bool start(struct server *s)
 	    !step("state", privileges_prepare(conf, &d), &d) ||
 	    !step("state", privileges_lock_state(conf, &s->lock, &d), &d) ||
 	    !step("privileges", privileges_drop(conf, &d), &d) ||
-	    !step("signals", start_signals(s), &d) || !step("TLS", start_tls(s), &d) ||
+	    !step("signals", start_signals(s), &d) || !step("TLS", start_tls(s, &d), &d) ||
 	    !step("questions", asker_new(&s->loop, conf, &s->asker), &d) ||
 	    !step("zones", start_zones(s, &d), &d) ||
 	    !step("notifications", start_notifier(s), &d) ||

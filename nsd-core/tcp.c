@@ -8,6 +8,8 @@
 
 #define TCP_BACKLOG  1024
 #define TCP_SWEEP_MS 250
+/* Handshakes of TLS that a worker begins in a second. */
+#define TLS_BEGUN_MAX 50
 
 static void on_connection(uv_stream_t *stream, int status);
 
@@ -105,6 +107,19 @@ static void conn_admit(struct tcp_conn *c)
 	tcp_conn_start(c);
 }
 
+/* A handshake takes the worker's time before anybody has said who they are. */
+static bool tls_begin(struct tcp_conn *c, struct tls_context *context)
+{
+	struct tcp *t = &c->worker->tcp;
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms - t->tls_since_ms >= 1000) {
+		t->tls_since_ms = now_ms;
+		t->tls_begun = 0;
+	}
+	return t->tls_begun++ < TLS_BEGUN_MAX && tls_new(context, &c->tls) == ST_OK;
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
 	struct tcp_listener *l = container_of((uv_tcp_t *)stream, struct tcp_listener, handle);
@@ -124,8 +139,12 @@ static void on_connection(uv_stream_t *stream, int status)
 	}
 	c->worker = l->worker;
 	l->pending = false;
-	if (uv_accept(stream, (uv_stream_t *)&c->handle) != 0 ||
-	    (l->tls != NULL && tls_new(l->tls, &c->tls) != ST_OK)) {
+	if (uv_accept(stream, (uv_stream_t *)&c->handle) != 0) {
+		tcp_conn_refuse(c);
+		return;
+	}
+	if (l->tls != NULL && !tls_begin(c, l->tls)) {
+		count_add(&l->worker->counts.tcp_refused, 1);
 		tcp_conn_refuse(c);
 		return;
 	}

@@ -48,7 +48,9 @@ struct tcp {
 	struct tcp_conn *oldest; /* by their last activity */
 	struct tcp_conn *newest;
 	uv_timer_t sweep;
-	uint8_t *in;	/* what is being read, of whichever connection */
+	uint8_t *in;	      /* what is being read, of whichever connection */
+	int64_t tls_since_ms; /* handshakes are counted from here on */
+	unsigned tls_begun;
 	uint8_t *plain; /* what it says, where it came over TLS; NULL: no listener does */
 	uint8_t *rooms; /* TCP_BATCH answers as they are made */
 	uint8_t *out;	/* answers of one callback, until they are written together */

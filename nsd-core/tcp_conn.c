@@ -61,10 +61,27 @@ static void on_conn_closed(uv_handle_t *handle)
 	free(c);
 }
 
+/* So that the client knows the end from a connection that was cut. Where others wait to be written
+ * it is cut. */
+static void conn_say_end(struct tcp_conn *c)
+{
+	size_t len;
+
+	tls_end(c->tls);
+	const uint8_t *data = tls_pending(c->tls, &len);
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
+	if (len > 0) {
+		(void)uv_try_write((uv_stream_t *)&c->handle, &buf, 1);
+	}
+}
+
 void tcp_conn_close(struct tcp_conn *c)
 {
 	if (c->closing) {
 		return;
+	}
+	if (c->tls != NULL) {
+		conn_say_end(c);
 	}
 	order_remove(&c->worker->tcp, c);
 	tcp_leave(c);
@@ -407,6 +424,8 @@ static void conn_received_tls(struct tcp_conn *c, const uint8_t *data, size_t le
 		conn_end(c);
 	} else if (st != ST_OK) {
 		tcp_conn_close(c);
+	} else {
+		tcp_conn_update(c);
 	}
 }
 

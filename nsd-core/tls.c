@@ -2,12 +2,15 @@
 
 #include "nsd-core/watch.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct tls_context {
 	const char *certificate;
@@ -76,6 +79,9 @@ static enum status ctx_load(SSL_CTX *ctx, const struct tls_context *c, int64_t *
 	if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
 		return file_fault(c->key, "not the key of the certificate, or none in PEM", d);
 	}
+	if (SSL_CTX_check_private_key(ctx) != 1) {
+		return file_fault(c->key, "not the key of the certificate", d);
+	}
 	const X509 *x = SSL_CTX_get0_certificate(ctx);
 	if (x == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1) {
 		return file_fault(c->certificate, "the certificate has no end", d);
@@ -124,12 +130,12 @@ enum status tls_context_refresh(struct tls_context *c, struct diags *d)
 		return ST_ENOENT;
 	}
 	st = ctx_new(c, &ctx, &not_after_s, d);
-	/* What cannot be used is not tried again before it changes. */
-	file_stamps_fini(&c->stamps);
-	c->stamps = stamps;
 	if (st != ST_OK) {
+		file_stamps_fini(&stamps);
 		return st;
 	}
+	file_stamps_fini(&c->stamps);
+	c->stamps = stamps;
 	pthread_mutex_lock(&c->lock);
 	SSL_CTX *old = c->ctx;
 	c->ctx = ctx;
@@ -157,6 +163,21 @@ enum status tls_context_new(const char *certificate, const char *key, struct tls
 	}
 	*out = c;
 	return ST_OK;
+}
+
+void tls_context_try(const struct tls_context *c, struct diags *d)
+{
+	const char *const paths[] = {c->certificate, c->key};
+
+	for (size_t i = 0; i < 2; i++) {
+		int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+		if (fd < 0) {
+			diags_add(d, DIAG_WARNING, paths[i], 0, 0,
+				  "cannot be read again when it is renewed: %s", strerror(errno));
+		} else {
+			close(fd);
+		}
+	}
 }
 
 int64_t tls_context_not_after(struct tls_context *c)
@@ -219,7 +240,7 @@ enum status tls_feed(struct tls *t, const uint8_t *data, size_t len)
 	return BIO_write_ex(t->in, data, len, &done) == 1 && done == len ? ST_OK : ST_ENOMEM;
 }
 
-/* RFC 9103 7.1: both sides speak "dot", or there is nothing to say. */
+/* RFC 9103: both sides speak "dot", or there is nothing to say. */
 static bool is_dot(const struct tls *t)
 {
 	const unsigned char *name;

@@ -23,6 +23,8 @@ enum status tls_context_new(const char *certificate, const char *key, struct tls
  * what they had. ST_OK: read; ST_ENOENT: they have not changed; else as tls_context_new(), and what
  * was there before stays. Blocks; one thread at a time. */
 enum status tls_context_refresh(struct tls_context *c, struct diags *d) MUST_USE;
+/* Could both be read again now? A warning says which could not. */
+void tls_context_try(const struct tls_context *c, struct diags *d);
 /* When the certificate ends, in seconds since 1970. */
 int64_t tls_context_not_after(struct tls_context *c);
 void tls_context_free(struct tls_context *c); /* takes NULL; connections may outlive it */
@@ -38,7 +40,7 @@ enum status tls_feed(struct tls *t, const uint8_t *data, size_t len) MUST_USE;
 enum status tls_read(struct tls *t, uint8_t *out, size_t room, size_t *len) MUST_USE;
 /* To be said to it, all of it. ST_EAGAIN: not before the handshake is through. */
 enum status tls_write(struct tls *t, const uint8_t *data, size_t len) MUST_USE;
-/* Nothing more will be said. */
+/* Nothing more will be said: the client is told. */
 void tls_end(struct tls *t);
 /* What goes to the client now; valid until the next call. */
 const uint8_t *tls_pending(struct tls *t, size_t *len);

@@ -15,6 +15,7 @@
 struct tls_keeper {
 	uv_timer_t timer;
 	struct tls_context *context;
+	bool failed;	/* when they were looked at last; it was told */
 	int64_t warn_s; /* not again before */
 };
 
@@ -38,7 +39,8 @@ static void warn_of_end(struct tls_keeper *k)
 	}
 }
 
-void tls_keeper_look(struct tls_keeper *k)
+/* Once for each fault that lasts, and again when somebody asks. */
+static void look(struct tls_keeper *k)
 {
 	struct diags d;
 
@@ -47,17 +49,24 @@ void tls_keeper_look(struct tls_keeper *k)
 	if (st == ST_OK) {
 		log_info("TLS: the certificate was read again");
 		k->warn_s = 0;
-	} else if (st != ST_ENOENT) {
+	} else if (st != ST_ENOENT && !k->failed) {
 		log_diags(&d);
 		log_error("TLS: the certificate that was read before stays in use");
 	}
+	k->failed = st != ST_OK && st != ST_ENOENT;
 	diags_fini(&d);
 	warn_of_end(k);
 }
 
+void tls_keeper_look(struct tls_keeper *k)
+{
+	k->failed = false;
+	look(k);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-	tls_keeper_look(container_of(timer, struct tls_keeper, timer));
+	look(container_of(timer, struct tls_keeper, timer));
 }
 
 enum status tls_keeper_start(uv_loop_t *loop, struct tls_context *context, struct tls_keeper **out)

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import struct
+import time
 
 import dns.edns
 import dns.flags
@@ -228,6 +229,44 @@ def test_what_is_not_tls(run, tmp_path, keys, certificate):
     assert over_tls(server, certificate, keys.secrets["xfr.test."])
 
 
+def test_the_end_is_told(run, tmp_path, keys, certificate):
+    server = start(run, tmp_path, keys, certificate, **{"tcp-idle-timeout": "1s"})
+    raw = socket.create_connection(("127.0.0.1", server.tls_port), timeout=10)
+    with context(certificate).wrap_socket(raw, server_hostname=certificate.name, suppress_ragged_eofs=False) as s:
+        assert ask(s, dns.message.make_query(ZONE, "SOA")).answer
+        # Idle for too long: closed, not cut.
+        assert s.recv(1) == b""
+
+
+def test_handshakes_are_bounded(run, tmp_path, keys, certificate):
+    count = 300
+    server = start(run, tmp_path, keys, certificate, **{"workers": 1, "tcp-clients-per-address": 2 * count,
+                                                        "tcp-clients": 2 * count})
+    began = time.monotonic()
+    socks = []
+    try:
+        for _ in range(count):
+            socks.append(socket.create_connection(("127.0.0.1", server.tls_port), timeout=10))
+
+        def counted():
+            workers = server.ctl_json("status")["workers"]
+            return workers["tcp_accepted"], workers["tcp_refused"]
+        wait_for(lambda: sum(counted()) == count, 20, "all connections taken or refused")
+        seconds = int(time.monotonic() - began) + 1
+        assert counted()[0] <= 50 * seconds and counted()[1] >= count - 50 * seconds
+    finally:
+        for s in socks:
+            s.close()
+    wait_for(lambda: over_tls_or_none(server, certificate, keys.secrets["xfr.test."]), 10, "a transfer afterwards")
+
+
+def over_tls_or_none(server, certificate, key):
+    try:
+        return over_tls(server, certificate, key)
+    except OSError:
+        return None
+
+
 def client_hello(certificate):
     c = context(certificate)
     out = ssl.MemoryBIO()
@@ -294,6 +333,8 @@ def test_faults_in_the_files(tmp_path, keys, certificate):
                          ({"tls-certificate": "/nowhere"}, "'tls-certificate': /nowhere: No such file")):
         status, text = check(tmp_path, keys, {**good, **change})
         assert status == 1 and said in text, text
+    status, text = check(tmp_path, keys, {**good, "tls-listen": ["127.0.0.1@5399"]})
+    assert status == 1 and "'tls-listen': 127.0.0.1@5399 is one of 'listen' as well" in text, text
     for missing in good:
         status, text = check(tmp_path, keys, {k: v for k, v in good.items() if k != missing})
         assert status == 1 and re.search(rf"check\.yaml:\d+:\d+: error: '{missing}' is missing", text), text

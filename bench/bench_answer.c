@@ -237,6 +237,8 @@ static void answer_batched(struct bench *b, const struct question *questions, un
 			items[i].in = questions[done + i].wire;
 			items[i].in_len = questions[done + i].len;
 			items[i].out = out[i];
+			items[i].peer = NULL;
+			items[i].tls = false;
 		}
 		answer_batch(&b->env, ANSWER_UDP, items, n, sizeof(out[0]));
 		for (unsigned i = 0; i < n; i++) {

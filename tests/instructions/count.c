@@ -219,6 +219,8 @@ static void ask_at_once(struct answer_env *env, const struct question *questions
 		items[i].in = questions[i].wire;
 		items[i].in_len = questions[i].len;
 		items[i].out = out[i];
+		items[i].peer = NULL;
+		items[i].tls = false;
 	}
 	answer_batch(env, ANSWER_UDP, items, QUESTIONS, sizeof(out[0]));
 	for (unsigned i = 0; i < QUESTIONS; i++) {

@@ -96,6 +96,8 @@ struct conf_remote {
 	bool tls;	  /* transfers zones over TLS only */
 };
 
+#define CONF_JOURNAL_BYTES (64U << 20)
+
 struct conf_zone {
 	uint8_t name[NAME_MAX_LEN]; /* lower case */
 	char *file;
@@ -106,7 +108,7 @@ struct conf_zone {
 	size_t parent_count;
 	size_t *secondaries; /* indices into conf->remotes */
 	size_t secondary_count;
-	uint32_t journal_bytes;
+	uint32_t journal_bytes;		 /* CONF_JOURNAL_BYTES where nothing is said */
 	bool is_catalog;		 /* made of its members; 'file' is NULL */
 	const struct conf_zone *catalog; /* in conf->zones: that of which it is a member; or NULL */
 	char *catalog_group;		 /* RFC 9432 4.4.2; NULL: none */

@@ -125,9 +125,11 @@ static size_t add_catalog(struct conf_reader *rd, struct conf_zone_list *list,
 		return SIZE_MAX;
 	}
 	struct conf_zone_item *item = &list->items[list->count++];
-	*item = (struct conf_zone_item){
-		.zone = {.policy = -1, .is_catalog = true, .secondaries = secondaries},
-		.place = ref->place};
+	*item = (struct conf_zone_item){.zone = {.policy = -1,
+						 .is_catalog = true,
+						 .secondaries = secondaries,
+						 .journal_bytes = CONF_JOURNAL_BYTES},
+					.place = ref->place};
 	name_lower(item->zone.name, ref->name);
 	return list->count - 1;
 }

@@ -348,7 +348,7 @@ static enum status make(struct making *m)
 
 	if (making_is_numbered(m)) {
 		st = ledger_get(m->src, &m->record, &b->diags);
-		build_history_last(m->src, &m->record);
+		m->is_unseen = build_history_last(m->src, &m->record);
 	}
 	if (st == ST_OK && making_is_numbered(m) && m->src->policy == NULL && m->has_content) {
 		st = content_digest(&m->content, b->published.content);

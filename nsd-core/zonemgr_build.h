@@ -181,8 +181,9 @@ enum status build_restore(struct build *b, struct draft *d, const struct keyset 
 /* zonemgr_history.c. */
 void build_history_begin(struct build *b);
 void build_history_fini(struct build *b);
-/* The journal may be ahead of the record: by a serial that nobody has seen. */
-void build_history_last(const struct build_source *src, struct zone_record *rec);
+/* The journal may be ahead of the record, by a serial that nobody has seen: then rec has that one
+ * from now on. */
+bool build_history_last(const struct build_source *src, struct zone_record *rec);
 /* What leads from the base to v, which is signed, goes to b->change. */
 enum status build_history(struct build *b, const struct version *v) MUST_USE;
 

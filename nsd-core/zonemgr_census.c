@@ -124,11 +124,14 @@ static void conclude(struct census *s)
 	zone_build(z, BUILD_READ, false);
 }
 
-/* Whoever serves no such zone has no serial of it. */
-static bool says_none(unsigned rcode)
+/* Whoever serves no such zone has no serial of it. Of a catalog Knot refuses to say anything,
+ * though it has it. */
+static bool says_none(const struct census *s, unsigned rcode)
 {
-	return rcode == RCODE_SERVFAIL || rcode == RCODE_NXDOMAIN || rcode == RCODE_REFUSED ||
-	       rcode == RCODE_NOTAUTH;
+	if (rcode == RCODE_REFUSED) {
+		return s->zone->source.make == NULL;
+	}
+	return rcode == RCODE_SERVFAIL || rcode == RCODE_NXDOMAIN || rcode == RCODE_NOTAUTH;
 }
 
 static void on_answer(void *ctx, const struct ask_result *result)
@@ -138,7 +141,7 @@ static void on_answer(void *ctx, const struct ask_result *result)
 	struct ask_reading r;
 
 	if (result->message.data == NULL) {
-		if (!says_none(result->unsigned_rcode)) {
+		if (!says_none(s, result->unsigned_rcode)) {
 			note_silent(a, result->why);
 		}
 	} else if (ask_read(result->message, s->zone->zone.name, RR_SOA, &r) != ST_OK) {
@@ -149,7 +152,7 @@ static void on_answer(void *ctx, const struct ask_result *result)
 			s->highest_at = a->remote;
 		}
 		s->any = true;
-	} else if (r.rcode != RCODE_NOERROR && !says_none(r.rcode)) {
+	} else if (r.rcode != RCODE_NOERROR && !says_none(s, r.rcode)) {
 		note_silent(a, "it answers with an error");
 	}
 	if (--s->waits == 0) {

@@ -106,8 +106,7 @@ static void raise_alarm(struct zone_state *z, int64_t now_s)
 	char until[24];
 
 	if (!z->is_measured || z->stats.safe_until == INT64_MAX ||
-	    z->stats.safe_until - now_s > z->source.policy->params.refresh / 4 ||
-	    now_s < z->alarm_s) {
+	    z->stats.safe_until - now_s > zone_params(z)->refresh / 4 || now_s < z->alarm_s) {
 		return;
 	}
 	z->alarm_s = now_s + ALARM_EACH_S;

@@ -26,18 +26,20 @@ void build_history_fini(struct build *b)
 	difference_fini(&b->change.difference);
 }
 
-void build_history_last(const struct build_source *src, struct zone_record *rec)
+bool build_history_last(const struct build_source *src, struct zone_record *rec)
 {
 	uint32_t serial;
 	struct zone_sum sum;
 
 	if (src->history == NULL || !journal_last(src->history, &serial, &sum)) {
-		return;
+		return false;
 	}
-	if (!rec->has_serial || serial_gt(serial, rec->serial)) {
+	bool is_ahead = !rec->has_serial || serial_gt(serial, rec->serial);
+	if (is_ahead) {
 		rec->has_serial = true;
 		rec->serial = serial;
 	}
+	return is_ahead;
 }
 
 /* What is longer than any history may be is not kept; the sum goes on. */

@@ -19,6 +19,7 @@ struct making {
 	bool is_back;
 	uint32_t serial; /* of the new version */
 	bool whole;	 /* all signatures were on disk */
+	bool is_unseen;	 /* the record's serial: the journal has it, and nobody has seen it */
 	int64_t start_ms;
 	/* What must be signed before publication. */
 	const struct node **nodes;

@@ -243,6 +243,14 @@ static bool history_knows(const struct build_source *src, uint32_t serial)
 	return src->history != NULL && journal_last(src->history, &last, &sum) && last == serial;
 }
 
+static enum status count_lacking(void *ctx, const struct node *n, struct rrset *rs)
+{
+	size_t *lacking = ctx;
+
+	*lacking += signer_covers(n, rs) && rrset_sigs(rs) == NULL;
+	return ST_OK;
+}
+
 enum status build_restore(struct build *b, struct draft *d, const struct keyset *keys,
 			  uint32_t serial, struct sigstore_loaded *out)
 {
@@ -267,8 +275,12 @@ enum status build_restore(struct build *b, struct draft *d, const struct keyset 
 		got.same = b->matched;
 	}
 	if (b->matched) {
-		/* What the journal ends with is complete. */
+		/* The journal may have had what the store of signatures had not. */
 		got.lacking = 0;
+		st = draft_each_new(d, count_lacking, &got.lacking);
+		if (st != ST_OK) {
+			return st;
+		}
 	}
 	*out = got;
 	b->restored = got.filled;

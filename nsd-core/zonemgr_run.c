@@ -248,6 +248,9 @@ static void log_published(const struct zone_state *z)
 	}
 }
 
+/* A secondary is passed that is ahead by so much at most. */
+#define PASS_MAX (UINT32_C(1) << 30)
+
 /* Heals such a fault by itself? Those of the file do not; reading it again says the same. */
 static bool is_passing(enum status st)
 {
@@ -461,6 +464,11 @@ void zonemgr_pass_serial(struct zonemgr *m, struct zone *zone, uint32_t serial)
 	(void)m;
 	if (z->source.serial == SERIAL_KEEP || zone->cur == NULL || is_under_way ||
 	    !serial_gt(serial, zone->cur->serial)) {
+		return;
+	}
+	/* Who is that far ahead may be wrong, or an answer forged where there is no key: half of
+	 * all serials would be behind ours, and the others' secondaries with them. */
+	if (serial - zone->cur->serial > PASS_MAX) {
 		return;
 	}
 	z->has_passed = true;

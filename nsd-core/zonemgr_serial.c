@@ -14,22 +14,25 @@ static uint32_t serial_after(const struct making *m, uint32_t last)
 	return ahead ? m->file_serial : next;
 }
 
-/* The greater of what is served and what is on record; where that is nothing, what secondaries
+/* The greatest of what is served, what is on record, and before the first version what secondaries
  * have. */
 static bool last_serial(const struct making *m, uint32_t *last)
 {
 	const struct version *base = m->b->base;
+	bool known = base != NULL;
 
-	if (base != NULL) {
+	if (known) {
 		*last = base->serial;
-	} else if (!m->record.has_serial && m->src->has_floor) {
-		*last = m->src->floor;
-		return true;
 	}
-	if (m->record.has_serial && (base == NULL || serial_gt(m->record.serial, *last))) {
+	if (m->record.has_serial && (!known || serial_gt(m->record.serial, *last))) {
 		*last = m->record.serial;
+		known = true;
 	}
-	return base != NULL || m->record.has_serial;
+	if (base == NULL && m->src->has_floor && (!known || serial_gt(m->src->floor, *last))) {
+		*last = m->src->floor;
+		known = true;
+	}
+	return known;
 }
 
 /* The first version is what was served last, until making_restore() has shown that it is not. */
@@ -82,7 +85,7 @@ enum status making_check_soa(struct making *m)
 	return ST_EREFUSED;
 }
 
-/* The same SOA with m->serial. */
+/* The same SOA with m->serial, which nobody has signed yet. */
 static enum status put_serial(struct making *m)
 {
 	const struct node *n = draft_find(m->draft, m->src->apex);
@@ -103,6 +106,8 @@ static enum status put_serial(struct making *m)
 	if (st == ST_OK) {
 		st = draft_put(m->draft, m->src->apex, changed);
 	}
+	m->whole = false;
+	m->b->matched = false;
 	return st == ST_OK ? draft_settle(m->draft) : st;
 }
 
@@ -140,8 +145,10 @@ enum status making_restore(struct making *m)
 		same = m->record.has_content && m->serial == m->record.serial &&
 		       memcmp(m->record.content, m->b->published.content, ZONE_CONTENT_LEN) == 0;
 	}
-	/* What has no serial on record was never published. */
-	same = same && m->record.has_serial;
+	/* What has no serial on record was never published; what secondaries are ahead of is not
+	 * what they have. */
+	same = same && m->record.has_serial &&
+	       !(m->src->has_floor && serial_gt(m->src->floor, m->serial));
 	if (st != ST_OK || same || !last_serial(m, &last) || m->serial == serial_after(m, last)) {
 		m->whole = st == ST_OK && got.lacking == 0;
 		return st;
@@ -150,13 +157,25 @@ enum status making_restore(struct making *m)
 	return put_serial(m);
 }
 
+/* Is it the one that the journal has, and that could not be published then? */
+static bool is_unseen(const struct making *m, uint32_t serial)
+{
+	const struct version *base = m->b->base;
+
+	return m->is_unseen && serial == m->record.serial &&
+	       (base == NULL || serial_gt(serial, base->serial));
+}
+
 /* An operator's word. */
 static enum status settle_given(struct making *m, bool *is_new)
 {
 	uint32_t last = 0;
 	char zone[NAME_TEXT_MAX];
 
-	if (last_serial(m, &last) && !serial_gt(m->b->serial, last)) {
+	if (last_serial(m, &last) && !serial_gt(m->b->serial, last) &&
+	    !is_unseen(m, m->b->serial)) {
+		/* What the file says else is not to be lost: it is read again. */
+		file_stamps_fini(&m->b->read);
 		diags_error(&m->b->diags,
 			    "zone %s: serial %u is not ahead of %u, the last one (RFC 1982): "
 			    "secondaries would not take it",

@@ -58,7 +58,7 @@ acl:
     action: transfer
 template:
   - id: default
-    acl: [{"transfers" if transfers else ""}]
+{"    acl: transfers" if transfers else ""}
     semantic-checks: off
     zonefile-sync: -1
     journal-content: none

@@ -13,7 +13,7 @@ import secondaries
 from daemon import Signet
 from procs import free_port, wait_for
 from test_secondaries import KINDS, Stage, write
-from test_transfer import ZONE, Keys
+from test_transfer import ZONE, Keys, transfer
 
 
 def state_of(stage):
@@ -55,19 +55,39 @@ def test_an_old_state_directory_is_passed_by_what_secondaries_have(run, tmp_path
 
 
 def alone(run, folder, rng, ports, **zone):
-    """A primary of secondaries at 'ports', keys in files."""
+    """A primary of secondaries at 'ports' (none: of anybody who has the key), keys in files."""
     path = os.path.join(str(folder), "zone")
     write(path, {"a": 1}, 7)
     keys = Keys(folder, rng)
     key = keys.add("xfr.test.")
     conf = {"tsig-keys": keys.conf,
-            "remotes": [{"name": f"ns{i}", "address": f"127.0.0.1@{port}", "tsig-key": "xfr.test"}
-                        for i, port in enumerate(ports)],
+            "remotes": [{"name": f"ns{i}", "address": f"127.0.0.1@{port}" if port else "127.0.0.0/8",
+                         "tsig-key": "xfr.test"} for i, port in enumerate(ports or [0])],
             "keystores": [{"name": "local", "type": "file"}],
             "policies": [{"name": "default", "csk": {"keystore": "local"}}],
             "zones": [{"name": ZONE, "file": path, "policy": "default", **zone,
-                       "secondaries": [f"ns{i}" for i in range(len(ports))]}]}
+                       "secondaries": [f"ns{i}" for i in range(len(ports or [0]))]}]}
     return run(Signet, folder, conf), key, path
+
+
+def test_a_serial_by_hand_for_what_did_not_load(run, tmp_path, seed):
+    """All signatures are on disk but that of the SOA which is made: it is signed before anybody sees the version."""
+    server, key, path = alone(run, tmp_path, random.Random(seed), [])
+    server.wait_complete(ZONE)
+    with open(path) as f:
+        text = f.read()
+    assert server.stop() == 0
+    with open(path, "w") as f:
+        f.write(text + "broken A 192.0.2.300\n")
+    server.run()
+    wait_for(lambda: "not loaded" in server.text(), 20, "the fault")
+    # A serial that is refused, with an edit: the edit is not lost.
+    with open(path, "w") as f:
+        f.write(text)
+    assert server.ctl("zone", "reload", ZONE, "--serial", "1", check=False).returncode == 1
+    server.ctl("zone", "reload", ZONE, "--serial", "1000")
+    signed = [line.split() for line in transfer(server, key)[0] if " RRSIG SOA " in line]
+    assert len(signed) == 1 and server.ctl_json("zone", "show", ZONE)["serial"] == 1000
 
 
 def assert_waits(server):

@@ -71,23 +71,29 @@ def alone(run, folder, rng, ports, **zone):
 
 
 def test_a_serial_by_hand_for_what_did_not_load(run, tmp_path, seed):
-    """All signatures are on disk but that of the SOA which is made: it is signed before anybody sees the version."""
+    """All signatures are on disk, and the keys are away: what has a new SOA cannot be signed, and is seen by nobody."""
     server, key, path = alone(run, tmp_path, random.Random(seed), [])
     server.wait_complete(ZONE)
+    keys = os.path.join(str(tmp_path), "state", "keys")
     with open(path) as f:
         text = f.read()
     assert server.stop() == 0
     with open(path, "w") as f:
         f.write(text + "broken A 192.0.2.300\n")
+    os.rename(keys, keys + ".away")
     server.run()
     wait_for(lambda: "not loaded" in server.text(), 20, "the fault")
-    # A serial that is refused, with an edit: the edit is not lost.
     with open(path, "w") as f:
         f.write(text)
     assert server.ctl("zone", "reload", ZONE, "--serial", "1", check=False).returncode == 1
-    server.ctl("zone", "reload", ZONE, "--serial", "1000")
-    signed = [line.split() for line in transfer(server, key)[0] if " RRSIG SOA " in line]
-    assert len(signed) == 1 and server.ctl_json("zone", "show", ZONE)["serial"] == 1000
+    assert server.ctl("zone", "reload", ZONE, "--serial", "1000", check=False).returncode == 1
+    assert transfer(server, key)[1][-1].rcode() == dns.rcode.SERVFAIL
+    os.rename(keys + ".away", keys)
+
+    def signed():
+        return [line for line in transfer(server, key)[0] if " RRSIG SOA " in line]
+    assert len(wait_for(signed, 60, "a signed zone")) == 1
+    assert server.ctl_json("zone", "show", ZONE)["serial"] == 1000
 
 
 def assert_waits(server):

@@ -102,15 +102,15 @@ static enum status replay_rrset(struct replay *p, const uint8_t *apex, size_t fi
 	struct sigset *sigs = NULL;
 	struct rrsigs s = {.count = 0};
 	uint8_t buf[SIGSET_BUF];
-	struct bytes data = {NULL, 0};
 	enum status st = ST_OK;
 
 	if (was != NULL) {
-		data = sigset_data(was, rs, apex, buf);
-	}
-	for (const uint8_t *at = data.data; at < data.data + data.len && s.count < RRSIGS_MAX;
-	     at = rdata_next(at)) {
-		s.list[s.count++] = rdata_at(at);
+		struct bytes data = sigset_data(was, rs, apex, buf);
+		const uint8_t *stop = data.data + data.len;
+		for (const uint8_t *at = data.data; at < stop && s.count < RRSIGS_MAX;
+		     at = rdata_next(at)) {
+			s.list[s.count++] = rdata_at(at);
+		}
 	}
 	for (size_t i = first; i < end; i++) {
 		rrsigs_change(&s, &p->list[i]);

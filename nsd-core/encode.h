@@ -49,11 +49,11 @@ struct encode_rrset {
 	 * which are not looked for: known to stand nowhere, or few. 0: not known. */
 	uint16_t owner_at;
 	uint8_t owner_own;
+	bool only_sigs; /* without the RRset itself */
 	uint32_t ttl;
 	const struct rrset *rs;
 	const struct sigset *sigs; /* NULL: none */
 	const uint8_t *signer;	   /* of sigs: the zone's name, lower case */
-	bool only_sigs;		   /* without the RRset itself */
 	/* Of an SOA at owner_at: octets of its names before the owner's, which both end in. Neither
 	 * is looked for beyond that, nor found by others. NULL: not known. */
 	const uint8_t *soa_own;
